@@ -1,0 +1,40 @@
+# The verbs that matter; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INPUT ?=
+STAMP := $(VENV)/.livecut-dev
+
+.PHONY: help dev build demo test lint bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "setuptools>=77" "Cython>=3.1,<4" "numpy>=2.0"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,demo]"
+	touch $(STAMP)
+
+dev: $(STAMP)  ## make the environment in .venv and build the kernels
+
+build: $(STAMP)  ## rebuild the kernels in place after a change to C or Cython
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+demo: build  ## cut real photographs and a 1080p stream into out/ (INPUT=picture, folder, video or camera)
+	$(BIN)/python -m livecut demo $(if $(INPUT),"$(INPUT)") --out out
+
+test: build  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: build  ## measure, side by side, into benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what was built, not the environment
+	rm -rf build dist out *.egg-info kernels/*.so kernels/_*.c .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,64 @@
+"""The errors livecut raises, each with the exit code the command line gives it.
+
+Every class is also the builtin a caller would expect, so ``except ValueError`` or ``except OSError`` keep working.
+"""
+
+
+class LivecutError(Exception):
+    """Root of all errors that livecut raises on purpose. One line: what was expected, what came, the way out."""
+
+    exit_code = 1
+
+
+class UsageError(LivecutError, ValueError):
+    """An argument does not make sense."""
+
+    exit_code = 2
+
+
+class PartialFailure(LivecutError):
+    """Some items of a batch failed; the others are done."""
+
+    exit_code = 3
+
+
+class ModelError(LivecutError, ValueError):
+    """A model is unknown, damaged or not what it says it is."""
+
+    exit_code = 4
+
+
+class ManifestError(ModelError):
+    """A manifest is malformed, or disagrees with its ONNX file."""
+
+
+class BackendError(LivecutError, RuntimeError):
+    """What runs the model failed; the backend is then only good for ``close``."""
+
+    exit_code = 4
+
+
+class DeviceUnavailable(BackendError):
+    """The backend, device or precision that was asked for is not to be had here."""
+
+
+class SourceError(LivecutError, OSError):
+    """A source cannot be opened or read."""
+
+    exit_code = 5
+
+
+class PictureError(SourceError):
+    """One picture cannot be read; a folder run counts it and goes on."""
+
+
+class SinkError(LivecutError, OSError):
+    """A sink cannot be opened, written or finished."""
+
+    exit_code = 5
+
+
+class GateMissed(LivecutError):
+    """A budget or gate was missed (``bench``)."""
+
+    exit_code = 6

@@ -1,0 +1,57 @@
+"""The frame type: pixels with their index and times, from source to sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PACKED_CHANNELS = {"BGR": 3, "RGB": 3, "RGBA": 4, "BGRA": 4, "ALPHA": 1}
+PLANAR_FORMATS = ("I420", "NV12", "YUVA420")
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture with its time.
+
+    The arrays belong to whoever made the frame and may be reused by it once the frame has been handed back: a sink
+    that keeps pixels copies them.
+    """
+
+    planes: tuple[np.ndarray, ...]
+    """uint8 arrays: one ``(H, W, C)`` for packed formats (``(H, W)`` for ALPHA), else Y, U, V(, A) or Y, UV."""
+    format: str
+    """``BGR RGB RGBA BGRA ALPHA I420 NV12 YUVA420``. Alpha is straight."""
+    index: int
+    """Position in the source, from 0; frames that a live source lost leave gaps."""
+    pts_seconds: float
+    """Presentation time since the start of the source."""
+    due_seconds: float
+    """When the frame was due at the camera, on the pipeline's clock; latency is counted from here."""
+    matrix: str = "bt709"
+    """``bt601`` or ``bt709``, for planar formats."""
+    full_range: bool = False
+    """Whether luma spans 0..255 rather than 16..235, for planar formats."""
+    alpha: np.ndarray | None = None
+    """Input alpha, uint8 ``(H, W)``, multiplied into the result; None where the source has none."""
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture."""
+        return self.planes[0].shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture."""
+        return self.planes[0].shape[1]
+
+    @property
+    def image(self) -> np.ndarray:
+        """The pixels of a packed frame; ValueError for a planar one."""
+        if self.format not in PACKED_CHANNELS:
+            raise ValueError(f"frame is {self.format}, which has no single packed image; use planes")
+        return self.planes[0]
+
+    def __repr__(self) -> str:
+        shapes = "+".join("x".join(map(str, plane.shape)) for plane in self.planes)
+        return f"Frame({self.format} {shapes}, index={self.index}, pts_seconds={self.pts_seconds:.3f})"

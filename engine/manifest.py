@@ -1,0 +1,185 @@
+"""What an exported model says of itself. Standard library only: exporters and engines meet here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ManifestError, ModelError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """A recurrent tensor: the model's output ``output`` of one frame is its input ``input`` of the next."""
+
+    input: str
+    output: str
+    shape: tuple[int | str, ...]
+    """Sizes; ``height/4`` and the like where it follows the input size. Starts as zeros."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of ``manifest.json`` of one bundle."""
+
+    name: str
+    version: str
+    folder: Path
+    file: str
+    sha256: str
+    input_name: str
+    color: str
+    """``RGB`` or ``BGR``: the order of the input's channels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Input = (value in 0..255 - mean) / std, per channel, in the order of ``color``."""
+    sizes_wh: tuple[tuple[int, int], ...]
+    """Input sizes (width, height) the model was made for; the session takes the one nearest in aspect."""
+    multiple_of: int
+    fit: str
+    """``letterbox`` or ``stretch``."""
+    pad_value: tuple[int, int, int]
+    output_name: str
+    layout: str = "NCHW"
+    dtype: str = "float32"
+    state: tuple[StateTensor, ...] = ()
+    licence: str = "unknown"
+    ledger: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Everything else in the file: figures, opset, size."""
+
+    @property
+    def model_path(self) -> Path:
+        """Where the ONNX file lies."""
+        return self.folder / self.file
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Manifest:
+        """Read ``folder/manifest.json``.
+
+        Raises
+        ------
+        ModelError
+            If the folder or its manifest is missing.
+        ManifestError
+            If the manifest is not valid; the message names the key.
+        """
+        folder = Path(folder)
+        path = folder / "manifest.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"{folder}: not a model bundle: it has no manifest.json") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ManifestError(f"{path}: not readable as JSON: {error}") from None
+        return cls.from_dict(data, folder)
+
+    @classmethod
+    def from_dict(cls, data: Any, folder: str | Path) -> Manifest:
+        """Make a manifest of parsed JSON, checking every key this version uses."""
+        folder = Path(folder)
+        where = folder / "manifest.json"
+        reader = _Reader(data, str(where))
+        version = reader.take("format", int)
+        if version != FORMAT:
+            raise ManifestError(f"{where}: format {version}; this livecut reads format {FORMAT}. Export it again")
+        spec = _Reader(reader.take("input", dict), f"{where}: input")
+        output = _Reader(reader.take("output", dict), f"{where}: output")
+        file = reader.take("file", str)
+        if Path(file).name != file:
+            raise ManifestError(f"{where}: file: expected a name inside the bundle, got {file!r}")
+        manifest = cls(
+            name=reader.take("name", str),
+            version=reader.take("version", str),
+            folder=folder,
+            file=file,
+            sha256=reader.take("sha256", str),
+            input_name=spec.take("name", str),
+            color=spec.choice("color", ("RGB", "BGR")),
+            mean=spec.numbers("mean", 3),
+            std=spec.numbers("std", 3),
+            sizes_wh=tuple(_size(size, f"{where}: input.sizes_wh") for size in spec.take("sizes_wh", list)),
+            multiple_of=spec.take("multiple_of", int),
+            fit=spec.choice("fit", ("letterbox", "stretch")),
+            pad_value=tuple(int(v) for v in spec.numbers("pad_value", 3)),  # type: ignore[arg-type]
+            output_name=output.take("name", str),
+            layout=spec.choice("layout", ("NCHW",)),
+            dtype=spec.choice("dtype", ("float32",)),
+            state=tuple(
+                StateTensor(tensor["input"], tensor["output"], tuple(tensor["shape"]))
+                for tensor in reader.take("state", list)
+            ),
+            licence=reader.take("licence", str),
+            ledger=data.get("ledger"),
+            extra={key: value for key, value in data.items() if key not in _KNOWN},
+        )
+        if not manifest.sizes_wh:
+            raise ManifestError(f"{where}: input.sizes_wh: expected at least one size, got none")
+        if any(value == 0 for value in manifest.std):
+            raise ManifestError(f"{where}: input.std: expected numbers other than 0, got {list(manifest.std)}")
+        return manifest
+
+    def size_for(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
+        """The input size (width, height) whose aspect is nearest to the frame's."""
+        aspect = frame_wh[0] / frame_wh[1]
+
+        def mismatch(size: tuple[int, int]) -> float:
+            ratio = size[0] / size[1] / aspect
+            return max(ratio, 1 / ratio)
+
+        return min(self.sizes_wh, key=mismatch)
+
+    def check_file(self) -> None:
+        """Raise ModelError or ManifestError unless the ONNX file is there and has the hash the manifest states."""
+        try:
+            digest = hashlib.sha256(self.model_path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelError(f"{self.model_path}: cannot be read: {error.strerror}") from None
+        if digest != self.sha256:
+            raise ManifestError(
+                f"{self.model_path}: sha256 {digest[:12]}... differs from the manifest's {self.sha256[:12]}...; "
+                "the file is damaged or was replaced: install the bundle again"
+            )
+
+
+_KNOWN = {"format", "name", "version", "file", "sha256", "input", "output", "state", "licence", "ledger"}
+
+
+class _Reader:
+    """Takes typed values out of parsed JSON, naming the key that is wrong."""
+
+    def __init__(self, data: Any, where: str) -> None:
+        if not isinstance(data, dict):
+            raise ManifestError(f"{where}: expected an object, got {type(data).__name__}")
+        self.data, self.where = data, where
+
+    def take(self, key: str, kind: type) -> Any:
+        if key not in self.data:
+            raise ManifestError(f"{self.where}: {key} is missing")
+        value = self.data[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ManifestError(f"{self.where}: {key}: expected {kind.__name__}, got {value!r}")
+        return value
+
+    def choice(self, key: str, options: tuple[str, ...]) -> str:
+        value = self.take(key, str)
+        if value not in options:
+            raise ManifestError(f"{self.where}: {key}: expected {' or '.join(options)}, got {value!r}")
+        return value
+
+    def numbers(self, key: str, count: int) -> Any:
+        values = self.take(key, list)
+        if len(values) != count or not all(isinstance(v, (int, float)) for v in values):
+            raise ManifestError(f"{self.where}: {key}: expected {count} numbers, got {values!r}")
+        return tuple(float(v) for v in values)
+
+
+def _size(value: Any, where: str) -> tuple[int, int]:
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value)):
+        raise ManifestError(f"{where}: expected [width, height], got {value!r}")
+    return value[0], value[1]

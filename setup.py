@@ -1,0 +1,76 @@
+"""Build of livecut: the compiled kernels, and the mapping of the repository root onto the package ``livecut``."""
+
+import os
+import sys
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+# The root is the package, so ``find_packages`` cannot see the rooms: list each one. A test imports them from a wheel.
+PACKAGES = [
+    "livecut",
+    "livecut.cli",
+    "livecut.engine",
+    "livecut.engine.backends",
+    "livecut.engine.sinks",
+    "livecut.engine.sources",
+    "livecut.export",
+    "livecut.kernels",
+    "livecut.models",
+    "livecut.training",
+    "livecut.training.data",
+    "livecut.training.model",
+]
+CHECKED = os.environ.get("LIVECUT_CHECKED") == "1"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": CHECKED,
+    "wraparound": CHECKED,
+    "initializedcheck": CHECKED,
+    "cdivision": not CHECKED,
+    "freethreading_compatible": False,
+}
+CFLAGS = [] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread", "-std=c11"]
+CSRC = "kernels/csrc"
+
+
+def kernel(name, *sources):
+    """One extension ``livecut.kernels._name`` over its .pyx and C files."""
+    return Extension(
+        f"livecut.kernels._{name}",
+        [f"kernels/_{name}.pyx", *(f"{CSRC}/{source}" for source in sources)],
+        include_dirs=[CSRC, numpy.get_include()],
+        depends=[f"{CSRC}/{header}" for header in sorted(os.listdir(CSRC)) if header.endswith(".h")],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=CFLAGS,
+        extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+    )
+
+
+class BuildPyWithoutSetup(build_py):
+    """The root folder is a package, so setuptools would ship setup.py as ``livecut.setup``."""
+
+    def find_package_modules(self, package, package_dir):
+        modules = super().find_package_modules(package, package_dir)
+        return [entry for entry in modules if entry[:2] != ("livecut", "setup")]
+
+
+setup(
+    packages=PACKAGES,
+    package_dir={"livecut": "."},
+    package_data={
+        "livecut": ["py.typed"],
+        "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
+        "livecut.training": ["configs/*.toml"],
+    },
+    ext_modules=cythonize(
+        [
+            kernel("threads", "threads.c"),
+        ],
+        compiler_directives=DIRECTIVES,
+        force=CHECKED,
+    ),
+    cmdclass={"build_py": BuildPyWithoutSetup},
+)
