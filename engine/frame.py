@@ -34,6 +34,13 @@ class Frame:
     """Whether luma spans 0..255 rather than 16..235, for planar formats."""
     alpha: np.ndarray | None = None
     """Input alpha, uint8 ``(H, W)``, multiplied into the result; None where the source has none."""
+    repeated: bool = False
+    """No new picture: a live source is down and the output shows its last good frame again. ``planes`` is empty."""
+
+    @classmethod
+    def repeat(cls, index: int, pts_seconds: float, due_seconds: float) -> Frame:
+        """What a live source returns while it has no new picture; see ``Source.read``."""
+        return cls((), "RGB", index, pts_seconds, due_seconds, repeated=True)
 
     @property
     def height(self) -> int:
