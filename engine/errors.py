@@ -1,11 +1,12 @@
 """The errors livecut raises, each with the exit code the command line gives it.
 
-Every class is also the builtin a caller would expect, so ``except ValueError`` or ``except OSError`` keep working.
+Every class is also the builtin a caller would expect, so ``except ValueError`` or ``except OSError`` keep
+working.
 """
 
 
 class LivecutError(Exception):
-    """Root of all errors that livecut raises on purpose. One line: what was expected, what came, the way out."""
+    """Root of all errors livecut raises on purpose. One line: what was expected, what came, the way out."""
 
     exit_code = 1
 

@@ -14,12 +14,13 @@ PLANAR_FORMATS = ("I420", "NV12", "YUVA420")
 class Frame:
     """One picture with its time.
 
-    The arrays belong to whoever made the frame and may be reused by it once the frame has been handed back: a sink
-    that keeps pixels copies them.
+    The arrays belong to whoever made the frame and may be reused by it once the frame has been handed back:
+    a sink that keeps pixels copies them.
     """
 
     planes: tuple[np.ndarray, ...]
-    """uint8 arrays: one ``(H, W, C)`` for packed formats (``(H, W)`` for ALPHA), else Y, U, V(, A) or Y, UV."""
+    """uint8 arrays: one ``(H, W, C)`` for packed formats (``(H, W)`` for ALPHA), else Y, U, V(, A) or Y,
+    UV."""
     format: str
     """``BGR RGB RGBA BGRA ALPHA I420 NV12 YUVA420``. Alpha is straight."""
     index: int
@@ -35,7 +36,8 @@ class Frame:
     alpha: np.ndarray | None = None
     """Input alpha, uint8 ``(H, W)``, multiplied into the result; None where the source has none."""
     repeated: bool = False
-    """No new picture: a live source is down and the output shows its last good frame again. ``planes`` is empty."""
+    """No new picture: a live source is down and the output shows its last good frame again. ``planes`` is
+    empty."""
 
     @classmethod
     def repeat(cls, index: int, pts_seconds: float, due_seconds: float) -> Frame:

@@ -87,7 +87,9 @@ class Manifest:
         reader = _Reader(data, str(where))
         version = reader.take("format", int)
         if version != FORMAT:
-            raise ManifestError(f"{where}: format {version}; this livecut reads format {FORMAT}. Export it again")
+            raise ManifestError(
+                f"{where}: format {version}; this livecut reads format {FORMAT}. Export it again"
+            )
         spec = _Reader(reader.take("input", dict), f"{where}: input")
         output = _Reader(reader.take("output", dict), f"{where}: output")
         file = reader.take("file", str)
@@ -121,7 +123,9 @@ class Manifest:
         if not manifest.sizes_wh:
             raise ManifestError(f"{where}: input.sizes_wh: expected at least one size, got none")
         if any(value == 0 for value in manifest.std):
-            raise ManifestError(f"{where}: input.std: expected numbers other than 0, got {list(manifest.std)}")
+            raise ManifestError(
+                f"{where}: input.std: expected numbers other than 0, got {list(manifest.std)}"
+            )
         return manifest
 
     def size_for(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
@@ -135,7 +139,8 @@ class Manifest:
         return min(self.sizes_wh, key=mismatch)
 
     def check_file(self) -> None:
-        """Raise ModelError or ManifestError unless the ONNX file is there and has the hash the manifest states."""
+        """Raise ModelError or ManifestError unless the ONNX file is there and has the hash the manifest
+        states."""
         try:
             digest = hashlib.sha256(self.model_path.read_bytes()).hexdigest()
         except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..frame import Frame
 
@@ -41,42 +40,39 @@ class StreamInfo:
 class Sink(ABC):
     """Cut-outs out, in order.
 
-    Calls come in this order, from one thread at a time: ``open`` once, ``write`` any number of times, then exactly one
-    of ``close`` and ``abort``; if ``close`` raises, ``abort`` follows.
+    Calls come in this order, from one thread at a time: ``open`` once, ``write`` any number of times, then
+    exactly one of ``close`` and ``abort``; if ``close`` raises, ``abort`` follows.
     """
 
-    accepts: ClassVar[tuple[str, ...]] | tuple[str, ...] = (
-        "RGBA",
-        "BGRA",
-        "RGB",
-        "BGR",
-        "ALPHA",
-        "I420",
-        "YUVA420",
-    )
-    """Formats ``write`` takes, the preferred first. May be set on the instance (a codec decides). Without a background
-    the pipeline takes the first straight one (RGBA BGRA YUVA420), with one the first composited (RGB BGR I420), and for
-    a mask ALPHA; where there is none of the kind it says so before the stream starts."""
+    accepts: tuple[str, ...] = ("RGBA", "BGRA", "RGB", "BGR", "ALPHA", "I420", "YUVA420")
+    """Formats ``write`` takes, the preferred first. May be set on the instance (a codec decides). Without a
+    background the pipeline takes the first straight one (RGBA BGRA YUVA420), with one the first composited
+    (RGB BGR I420), and for a mask ALPHA; where there is none of the kind it says so before the stream
+    starts."""
     fixed_size: bool = True
-    """Whether every frame must have the size of ``StreamInfo``: the pipeline then fits a camera that comes back with
-    another size into it. False where each frame stands alone (pictures, measuring)."""
+    """Whether every frame must have the size of ``StreamInfo``: the pipeline then fits a camera that comes
+    back with another size into it. False where each frame stands alone (pictures, measuring)."""
 
     @abstractmethod
     def open(self, stream: StreamInfo) -> None:
-        """Make ready for frames. Files are begun under a temporary name beside the final one. Raises SinkError."""
+        """Make ready for frames. Files are begun under a temporary name beside the final one. Raises
+        SinkError."""
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take one cut-out: ``frame.format`` is ``StreamInfo.format``, alpha is straight.
 
-        ``frame`` and its planes belong to the pipeline and are overwritten after this returns: copy what is kept. Times
-        are those of the source; ``frame.index`` has gaps where frames were dropped. Raises SinkError.
+        ``frame`` and its planes belong to the pipeline and are overwritten after this returns: copy what is
+        kept. Times are those of the source; ``frame.index`` has gaps where frames were dropped. Raises
+        SinkError.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Finish: what was written is complete and playable, and moves to its final name. Raises SinkError."""
+        """Finish: what was written is complete and playable, and moves to its final name. Raises
+        SinkError."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Give up: remove what is unfinished, leave nothing under a final name. Never raises; safe to call twice."""
+        """Give up: remove what is unfinished, leave nothing under a final name. Never raises; safe to call
+        twice."""

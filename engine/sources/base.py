@@ -22,7 +22,8 @@ class SourceInfo:
     frames: int | None = None
     """How many frames will come, where the source knows: for progress only."""
     is_live: bool = False
-    """Whether frames come at their own time (camera, URL, synthetic camera): default policy ``drop-oldest``."""
+    """Whether frames come at their own time (camera, URL, synthetic camera): default policy
+    ``drop-oldest``."""
     has_alpha: bool = False
     """Whether frames carry an input alpha."""
     audio: str | None = None
@@ -34,18 +35,20 @@ class SourceInfo:
 class Source(ABC):
     """Frames in, in order.
 
-    Calls come in this order: ``open`` once, ``read`` any number of times, ``close`` once, also after an error in
-    ``open``. ``open`` and ``read`` are called from one thread; ``close`` may come from another, and while ``read`` is
-    blocked it must make it return (None or SourceError) within a second: that is how a stream is stopped.
+    Calls come in this order: ``open`` once, ``read`` any number of times, ``close`` once, also after an
+    error in ``open``. ``open`` and ``read`` are called from one thread; ``close`` may come from another,
+    and while ``read`` is blocked it must make it return (None or SourceError) within a second: that is how
+    a stream is stopped.
 
-    Who owns the pixels: the planes of a frame that ``read`` returned are left alone by the source until that very frame
-    is passed back as ``out``. A source that fills its own buffers therefore writes into ``out`` when the shapes fit and
-    makes new arrays when they do not (or when ``out`` is None); one whose decoder hands out memory of its own may ignore
-    ``out`` and return views of it. So nothing is overwritten in flight, and nothing is allocated in steady state.
+    Who owns the pixels: the planes of a frame that ``read`` returned are left alone by the source until
+    that very frame is passed back as ``out``. A source that fills its own buffers therefore writes into
+    ``out`` when the shapes fit and makes new arrays when they do not (or when ``out`` is None); one whose
+    decoder hands out memory of its own may ignore ``out`` and return views of it. So nothing is overwritten
+    in flight, and nothing is allocated in steady state.
 
-    Times: ``due_seconds`` is on ``clock`` (``MonotonicClock`` unless another was given to the constructor): when the
-    frame was due at the camera for an open-loop source, else the moment it was read. ``index`` counts the frames of the
-    camera from 0: frames lost before ``read`` leave a gap.
+    Times: ``due_seconds`` is on ``clock`` (``MonotonicClock`` unless another was given to the constructor):
+    when the frame was due at the camera for an open-loop source, else the moment it was read. ``index``
+    counts the frames of the camera from 0: frames lost before ``read`` leave a gap.
     """
 
     @abstractmethod
@@ -62,14 +65,15 @@ class Source(ABC):
         """Return the next frame, or None at the end; blocks until one or the other.
 
         A live source that is down does not block for longer than about two frame times: it returns
-        ``Frame.repeat(index, pts_seconds, due_seconds)``, which has ``repeated=True`` and no pixels, at the stream's
-        rate. The pipeline then writes its last good output once more and goes on; ``out`` stays with the pipeline.
+        ``Frame.repeat(index, pts_seconds, due_seconds)``, which has ``repeated=True`` and no pixels, at the
+        stream's rate. The pipeline then writes its last good output once more and goes on; ``out`` stays
+        with the pipeline.
 
         Parameters
         ----------
         out : Frame, optional
-            A frame this source returned earlier and may now overwrite. It may be of another size or format than what
-            comes next: then it is left alone and a new frame is made.
+            A frame this source returned earlier and may now overwrite. It may be of another size or format
+            than what comes next: then it is left alone and a new frame is made.
 
         Raises
         ------
