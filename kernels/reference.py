@@ -1,0 +1,75 @@
+"""Every kernel in plain NumPy, float64: the specification that the compiled kernels are tested against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # of red and of blue
+
+
+def axis_weights(source: float, target: int) -> np.ndarray:
+    """Weights ``(target, ceil(source))`` that resize one axis: area when shrinking, bilinear when enlarging.
+
+    ``source`` may end in a half: the chroma axis of a frame with an odd number of luma samples, whose last sample
+    counts for only half its width.
+    """
+    samples = int(np.ceil(source))
+    scale = source / target
+    weights = np.zeros((target, samples))
+    for i in range(target):
+        if scale >= 1:
+            edges = np.clip(np.arange(samples + 1), i * scale, (i + 1) * scale)
+            weights[i] = np.diff(edges) / scale
+        else:
+            centre = min(max((i + 0.5) * scale - 0.5, 0), samples - 1)
+            left = min(int(centre), samples - 1)
+            weights[i, left] += 1 - (centre - left)
+            weights[i, min(left + 1, samples - 1)] += centre - left
+    return weights
+
+
+def resize(plane: np.ndarray, target_wh: tuple[int, int], source_wh: tuple[float, float] | None = None) -> np.ndarray:
+    """Resize ``(H, W)`` or ``(H, W, C)``; float64, not rounded."""
+    width, height = source_wh or (plane.shape[1], plane.shape[0])
+    rows = np.tensordot(axis_weights(height, target_wh[1]), plane.astype(np.float64), 1)
+    return np.moveaxis(np.tensordot(axis_weights(width, target_wh[0]), rows, (1, 1)), 0, 1)
+
+
+def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, matrix: str, full_range: bool) -> np.ndarray:
+    """Float YUV in 0..255 to float RGB in 0..255, clipped, not rounded."""
+    red, blue = LUMA_WEIGHTS[matrix]
+    if not full_range:
+        y = (y - 16) * (255 / 219)
+    cb, cr = (c - 128 if full_range else (c - 128) * (255 / 224) for c in (u, v))
+    r = y + 2 * (1 - red) * cr
+    b = y + 2 * (1 - blue) * cb
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    return np.clip(np.stack([r, g, b], axis=-1), 0, 255)
+
+
+def resized_rgb(planes, format: str, target_wh, matrix: str = "bt709", full_range: bool = False) -> np.ndarray:
+    """The frame as float RGB ``(h, w, 3)``, 0..255: planar formats are converted after resizing."""
+    if format in ("I420", "NV12"):
+        height, width = planes[0].shape
+        u, v = planes[1:] if format == "I420" else (planes[1][..., 0], planes[1][..., 1])
+        luma = resize(planes[0], target_wh)
+        chroma = [resize(c, target_wh, (width / 2, height / 2)) for c in (u, v)]
+        return yuv_to_rgb(luma, *chroma, matrix, full_range)
+    rgb = planes[0][..., :3] if format.startswith("RGB") else planes[0][..., 2::-1]
+    return resize(rgb, target_wh)
+
+
+def preprocess(planes, *, format, geometry, mean, std, order, layout, dtype, pad_value, matrix, full_range):
+    """Return ``(out, small)``: the network input, and the un-normalised uint8 RGB of the same size."""
+    width, height = geometry.input_wh
+    x, y, w, h = geometry.roi
+    rgb = np.empty((height, width, 3))
+    rgb[:] = pad_value
+    rgb[y : y + h, x : x + w] = resized_rgb(planes, format, (w, h), matrix, full_range)
+    out = rgb if order == "RGB" else rgb[..., ::-1]
+    out = (out - np.asarray(mean)) / np.asarray(std)
+    if layout == "NCHW":
+        out = np.moveaxis(out, -1, 0)
+    if np.dtype(dtype) == np.uint8:
+        out = np.clip(np.rint(out), 0, 255)
+    return out[None].astype(dtype), np.rint(rgb).astype(np.uint8)
