@@ -54,7 +54,8 @@ def encode_picture(
     format : {"PNG", "WEBP", "TIFF", "JPEG"}
         WEBP is lossless unless ``quality`` is given; TIFF is deflated; JPEG takes no alpha.
     like : Picture, optional
-        What the pixels were made of: its ICC profile, resolution and EXIF are written with RGB and RGBA. Where it has
+        What the pixels were made of: its ICC profile, resolution and EXIF are written with RGB and RGBA.
+        Where it has
         16 bits, ``format`` is PNG and the size is the same, so has the result; the other formats are 8-bit.
     quality : int, optional
         1..100, for JPEG (default 92) and lossy WEBP.
@@ -134,7 +135,9 @@ def write_picture(
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Put ``data`` at ``path`` through a temporary name in the same folder; SinkError, and nothing left, on failure."""
+    """Put ``data`` at ``path`` through a temporary name in the same folder; SinkError, and nothing left,
+    on failure.
+    """
     path = Path(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

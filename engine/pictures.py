@@ -37,12 +37,17 @@ __all__ = [
 
 MAX_PIXELS = 100_000_000
 PICTURE_SUFFIXES = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .mpo .webp .tif .tiff .bmp .gif .ppm .pgm .pbm .tga .ico .jp2 .avif".split()
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff"),
+        *(".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2", ".avif"),
+    )
 )
-# Only decoders that parse pixels: EPS would start Ghostscript. The two commonest first, they need no other import.
+# Only decoders that parse pixels: EPS would start Ghostscript. The two commonest first, they need no other
+# import.
 _DECODERS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "PPM", "WEBP", "TIFF", "TGA", "ICO", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112
-# What EXIF is about the picture rather than its encoding or place: description, maker, software, date, artist, rights.
+# What EXIF is about the picture rather than its encoding or place: description, maker, software, date,
+# artist, rights.
 _KEPT_EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _EXIF_IFD, _MAKER_NOTE = 0x8769, 0x927C
 _open_lock = threading.Lock()
@@ -90,7 +95,9 @@ class Picture:
 
 
 def max_pixels() -> int:
-    """Width x height above which a picture is refused before decoding; ``LIVECUT_MAX_PIXELS``, else 100 million."""
+    """Width x height above which a picture is refused before decoding; ``LIVECUT_MAX_PIXELS``, else 100
+    million.
+    """
     text = os.environ.get("LIVECUT_MAX_PIXELS", "")
     if not text:
         return MAX_PIXELS
@@ -119,7 +126,8 @@ def read_picture(
     Returns
     -------
     Picture
-        8-bit RGB. 16-bit files keep their own values in ``deep``. CMYK, LAB and grey with a profile go through it to
+        8-bit RGB. 16-bit files keep their own values in ``deep``. CMYK, LAB and grey with a profile go
+        through it to
         sRGB; palette, 1-bit, grey and grey with alpha are widened; of an animation, the first frame.
 
     Raises
@@ -166,7 +174,9 @@ def picture_from_pil(
     deep: np.ndarray | None = None,
     deep_alpha: np.ndarray | None = None,
 ) -> Picture:
-    """Make a Picture of a Pillow picture, as :func:`read_picture` does; ``deep`` are its 16-bit colours, if known."""
+    """Make a Picture of a Pillow picture, as :func:`read_picture` does; ``deep`` are its 16-bit colours,
+    if known.
+    """
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     icc_profile = image.info.get("icc_profile") or None
@@ -215,7 +225,8 @@ def _read_file(path: Path, name: str) -> bytes:
 def _open(data: bytes, name: str) -> Any:
     from PIL import Image, UnidentifiedImageError
 
-    # Pillow's own bomb guard warns or raises before the size can be named; ours follows at once, before any decoding.
+    # Pillow's own bomb guard warns or raises before the size can be named; ours follows at once, before
+    # any decoding.
     with _open_lock:
         pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -314,7 +325,9 @@ def _through_profile(image: Image, icc_profile: bytes | None, space: bytes) -> I
 
 
 def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation: 1 as it is, 2..4 mirrored and turned by 180 degrees, 5..8 with the axes swapped."""
+    """Apply an EXIF orientation: 1 as it is, 2..4 mirrored and turned by 180 degrees, 5..8 with the axes
+    swapped.
+    """
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -305,7 +305,8 @@ def test_a_decompression_bomb_is_refused_before_decoding_with_the_way_out():
     with pytest.raises(PictureError) as error:
         read_picture(bomb(30000, 30000), name="bomb.png")
     assert one_line(error) == (
-        "bomb.png: 30000x30000 is 900 megapixels, above the limit of 100; set LIVECUT_MAX_PIXELS=900000000 to allow it"
+        "bomb.png: 30000x30000 is 900 megapixels, above the limit of 100; "
+        "set LIVECUT_MAX_PIXELS=900000000 to allow it"
     )
 
 
