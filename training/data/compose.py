@@ -1,0 +1,157 @@
+"""New scenes: subjects cut out of labelled pictures, laid over other backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from . import geometry
+
+
+def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
+    """Crop a labelled picture to its subject and free the outline of the old background's colour.
+
+    Parameters
+    ----------
+    rgba : ndarray of uint8, shape (H, W, 4)
+    tighten : bool
+        Pull the outline in by about a pixel: for masks that are binary and drawn by hand.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 4)
+        Colour is defined, and plausible, for several pixels outside the subject too.
+    """
+    x, y, width, height = cv2.boundingRect((rgba[..., 3] > 32).astype(np.uint8))
+    margin = 4
+    top, left = max(0, y - margin), max(0, x - margin)
+    rgba = rgba[top : y + height + margin, left : x + width + margin]
+    alpha = rgba[..., 3]
+    if tighten:
+        soft = cv2.GaussianBlur(alpha, (0, 0), 1.2).astype(np.float32)
+        alpha = np.clip((soft - 110) * 2, 0, 255).astype(np.uint8)
+    inner = cv2.erode((alpha > 242).astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    weight = inner.astype(np.float32)
+    colour = rgba[..., :3].astype(np.float32)
+    spread = cv2.blur(colour * weight[..., None], (9, 9))
+    share = cv2.blur(weight, (9, 9))[..., None]
+    known = inner[..., None] > 0
+    filled = np.where(known, colour, np.where(share > 0.02, spread / np.maximum(share, 0.02), colour))
+    return np.dstack([filled.astype(np.uint8), alpha])
+
+
+def backdrop(picture: np.ndarray | None, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A background of ``size_wh`` from a crop of ``picture``, or drawn (plain, ramp or stripes) where it is None."""
+    if picture is None:
+        return _drawn(size_wh, rng)
+    height, width = picture.shape[:2]
+    aspect = size_wh[0] / size_wh[1]
+    crop_height = min(width / aspect, height) * rng.uniform(0.45, 1.0)
+    crop_width = crop_height * aspect
+    corner = rng.uniform(0, 1, 2) * (width - crop_width, height - crop_height)
+    source = (geometry.corners(crop_width, crop_height) + corner).astype(np.float32)
+    if rng.random() < 0.3:
+        source = geometry.turn(source, rng.uniform(-15, 15))
+    out = geometry.warp(picture, source, geometry.corners(*size_wh), size_wh, cv2.BORDER_REFLECT_101)
+    if rng.random() < 0.5:
+        out = out[:, ::-1]
+    if rng.random() < 0.3:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.8, 4.0))
+    return np.ascontiguousarray(out)
+
+
+def compose(
+    background: np.ndarray, subjects: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lay ``subjects`` over ``background`` with shadows, soft edges and light that goes with the scene.
+
+    Parameters
+    ----------
+    background : ndarray of uint8, shape (H, W, 3)
+    subjects : sequence of ndarray of uint8, shape (h, w, 4)
+        From ``cut_out``.
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (H, W, 3)
+    alpha : ndarray of uint8, shape (H, W)
+        Of all subjects together.
+    """
+    height, width = background.shape[:2]
+    image = background.astype(np.float32)
+    total = np.zeros((height, width), np.float32)
+    for subject in subjects:
+        placed = place(subject, (width, height), len(subjects), rng)
+        alpha = placed[..., 3].astype(np.float32) / 255
+        if rng.random() < 0.7:
+            alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 1.0))
+        colour = _relight(placed[..., :3].astype(np.float32), alpha, image, rng)
+        if rng.random() < 0.55:
+            image = image * (1 - shadow(alpha, rng))[..., None]
+        image = colour * alpha[..., None] + image * (1 - alpha[..., None])
+        total = 1 - (1 - total) * (1 - alpha)
+    return np.clip(image, 0, 255).astype(np.uint8), np.rint(total * 255).astype(np.uint8)
+
+
+def place(subject: np.ndarray, size_wh: tuple[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Scale, turn, tilt and move one subject onto an empty canvas of ``size_wh``; uint8 (H, W, 4)."""
+    height, width = subject.shape[:2]
+    fit = min(size_wh[0] / width, size_wh[1] / height)
+    largest = 0.95 if count == 1 else 0.65
+    if count == 1 and rng.random() < 0.12:
+        largest = 1.4
+    scale = fit * rng.uniform(0.3 if count == 1 else 0.22, largest)
+    quad = geometry.corners(width * scale, height * scale)
+    quad = geometry.turn(quad, rng.uniform(-180, 180) if rng.random() < 0.2 else rng.normal(0, 12))
+    quad = geometry.tilt(quad, 0.1, rng) if rng.random() < 0.4 else quad
+    if rng.random() < 0.5:
+        quad = quad[[1, 0, 3, 2]]
+    low, high = quad.min(0), quad.max(0)
+    room = np.array(size_wh) - (high - low)
+    overhang = 0.3 * (high - low) if rng.random() < 0.15 else np.zeros(2)
+    position = rng.uniform(np.minimum(room, 0) - overhang, np.maximum(room, 0) + overhang)
+    quad = (quad - low + position).astype(np.float32)
+    # Colour outside the subject keeps its edge value, alpha is nothing there.
+    placed = geometry.warp(subject, geometry.corners(width, height), quad, size_wh, cv2.BORDER_REPLICATE)
+    covered = np.zeros(placed.shape[:2], np.uint8)
+    cv2.fillConvexPoly(covered, np.rint(quad).astype(np.int32), 255)
+    placed[..., 3] = np.minimum(placed[..., 3], covered)
+    return placed
+
+
+def shadow(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Share of light that a subject takes from what lies behind it, float32 (H, W) in 0..1."""
+    height, width = alpha.shape
+    reach = 0.12 * max(height, width)
+    shift = np.array([[1, rng.normal(0, 0.15), rng.uniform(-reach, reach)], [0, 1, rng.uniform(-0.3, 1) * reach]])
+    moved = cv2.warpAffine(alpha, shift.astype(np.float32), (width, height))
+    return cv2.GaussianBlur(moved, (0, 0), rng.uniform(1.5, 0.05 * max(height, width))) * rng.uniform(0.1, 0.6)
+
+
+def _relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Vary a subject's light; part of the time towards the mean of the scene, which hides it better."""
+    if rng.random() < 0.35:
+        weight = float(alpha.sum()) + 1e-3
+        own = (colour * alpha[..., None]).sum((0, 1)) / weight
+        return np.clip(colour + (scene.mean((0, 1)) - own) * rng.uniform(0.1, 0.45), 0, 255)
+    return np.clip(colour * rng.uniform(0.75, 1.2) * np.exp(rng.normal(0, 0.04, 3)), 0, 255).astype(np.float32)
+
+
+def _drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    width, height = size_wh
+    first = np.clip(rng.choice([rng.uniform(0, 255, 3), np.full(3, rng.uniform(60, 250))]), 0, 255)
+    second = np.clip(first + rng.normal(0, 45, 3), 0, 255)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.cos(angle) * x / width + np.sin(angle) * y / height
+    style = rng.random()
+    if style < 0.65:
+        share = (along - along.min()) / max(float(np.ptp(along)), 1e-6) * rng.uniform(0, 1)
+    else:
+        share = (np.sin(along * rng.uniform(12, 90)) > rng.uniform(-0.7, 0.7)).astype(np.float32)
+        if style > 0.85:
+            across = np.sin(angle) * x / width - np.cos(angle) * y / height
+            share = np.abs(share - (np.sin(across * rng.uniform(12, 90)) > 0))
+    return (first * (1 - share[..., None]) + second * share[..., None]).astype(np.uint8)

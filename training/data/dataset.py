@@ -1,0 +1,199 @@
+"""Endless batches for training, and the fixed validation pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from . import geometry
+from .augment import photometric
+from .cache import Packed
+from .catalogue import COMPOSITE, FOLDERS, Quality
+from .compose import backdrop, compose, cut_out
+
+# Shares of the sources in a batch; a source without pictures gives its share to the others.
+SOURCES = {
+    "composite": 0.44,
+    "renders": 0.17,
+    "clothing_cc0": 0.11,
+    "ccp_person": 0.07,
+    "caltech101_contours": 0.10,
+    "coco_ccby": 0.02,
+    "small_objects_class5": 0.01,
+    "trashnet_packaging": 0.03,
+    "empty": 0.05,
+}
+# Shares of the places that a composite's subjects are cut out of.
+SUBJECTS = {
+    "renders": 0.32,
+    "cutouts_rgba": 0.22,
+    "clothing_cc0": 0.14,
+    "caltech101_contours": 0.14,
+    "trashnet_packaging": 0.06,
+    "small_objects_class5": 0.04,
+    "ccp_person": 0.08,
+}
+CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
+# Heaps of fruit make good backgrounds but are no empty scene.
+NOT_EMPTY = {"grocery_store"}
+MIN_SIDE_PX = 48
+
+
+@dataclass
+class Batch:
+    """One batch, as tensors.
+
+    Attributes
+    ----------
+    image : uint8 (N, 3, H, W), RGB
+    alpha : uint8 (N, 1, H, W)
+    trust, edge : float32 (N,)
+        See ``catalogue.Quality``.
+    """
+
+    image: torch.Tensor
+    alpha: torch.Tensor
+    trust: torch.Tensor
+    edge: torch.Tensor
+
+
+def to_network(image: torch.Tensor) -> torch.Tensor:
+    """uint8 0..255 to the network's float32 -1..1."""
+    return image.float() / 127.5 - 1
+
+
+def to_alpha(alpha: torch.Tensor) -> torch.Tensor:
+    """uint8 0..255 to float32 0..1."""
+    return alpha.float() / 255
+
+
+class SceneMaker:
+    """Draws one training picture after another from packed data.
+
+    Parameters
+    ----------
+    packed : Packed
+        Training items only.
+    """
+
+    def __init__(self, packed: Packed) -> None:
+        self.packed = packed
+        self.by_source: dict[str, list[int]] = {}
+        self.behind: list[int] = []
+        self.empty: list[int] = []
+        for index, item in enumerate(packed.items):
+            if item.kind in ("pair", "cutout"):
+                self.by_source.setdefault(item.folder, []).append(index)
+            else:
+                self.behind.append(index)
+                if item.folder not in NOT_EMPTY:
+                    self.empty.append(index)
+        self.plates = [index for index in self.behind if packed.items[index].kind == "plate"]
+        self.photos = [index for index in self.behind if packed.items[index].kind == "background"]
+        present = {"composite", *self.by_source, *(["empty"] if self.empty else [])}
+        self.sources = _normalised({name: share for name, share in SOURCES.items() if name in present})
+        self.subjects = _normalised({name: share for name, share in SUBJECTS.items() if name in self.by_source})
+        if not self.subjects:
+            raise ValueError("no labelled picture to train on: the data folder holds neither pairs nor cut-outs")
+
+    def draw(self, input_wh: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Quality]:
+        """One picture (H, W, 3) and its alpha (H, W), uint8, of ``input_wh``, with the quality of that alpha."""
+        source = _pick(self.sources, rng)
+        if source == "composite":
+            image, alpha = self._composite(self._frame(input_wh, rng), rng)
+            quality = COMPOSITE
+        elif source == "empty":
+            frame_wh = self._frame(input_wh, rng)
+            image = backdrop(self.packed[rng.choice(self.empty)], frame_wh, rng)
+            alpha, quality = np.zeros(image.shape[:2], np.uint8), COMPOSITE
+        else:
+            rgba = self.packed[rng.choice(self.by_source[source])]
+            natural = rgba.shape[1] / rgba.shape[0] * np.exp(rng.normal(0, 0.12))
+            crop = geometry.random_crop(rgba, self._frame(input_wh, rng, natural), rng)
+            image, alpha, quality = crop[..., :3], crop[..., 3], FOLDERS[source]
+        image = photometric(np.ascontiguousarray(image), rng)
+        image, alpha = geometry.letterbox(image, np.ascontiguousarray(alpha), input_wh)
+        return image, alpha, quality
+
+    def batch(self, input_wh: tuple[int, int], count: int, rng: np.random.Generator) -> Batch:
+        """``count`` pictures together."""
+        images, alphas, qualities = zip(*(self.draw(input_wh, rng) for _ in range(count)))
+        return Batch(
+            torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack(alphas))[:, None],
+            torch.tensor([quality.trust for quality in qualities]),
+            torch.tensor([quality.edge for quality in qualities]),
+        )
+
+    def _frame(
+        self, input_wh: tuple[int, int], rng: np.random.Generator, natural: float | None = None
+    ) -> tuple[int, int]:
+        """Size of the frame inside the input: all of it, the picture's own shape, or any usual shape."""
+        chance = rng.random()
+        if chance < 0.4:
+            return input_wh
+        aspect = natural if natural is not None and chance < 0.85 else np.exp(rng.uniform(-0.58, 0.58))
+        _, _, width, height = geometry.fit_inside((aspect, 1.0), input_wh)
+        return max(MIN_SIDE_PX, width), max(MIN_SIDE_PX, height)
+
+    def _composite(self, frame_wh: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chance, picture = rng.random(), None
+        if chance < 0.5 and self.photos:
+            picture = self.packed[rng.choice(self.photos)]
+        elif chance < 0.85 and self.plates:
+            picture = self.packed[rng.choice(self.plates)]
+        count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
+        subjects = [self._subject(rng) for _ in range(count)]
+        return compose(backdrop(picture, frame_wh, rng), subjects, rng)
+
+    def _subject(self, rng: np.random.Generator) -> np.ndarray:
+        folder = _pick(self.subjects, rng)
+        rgba = self.packed[rng.choice(self.by_source[folder])]
+        return cut_out(rgba, tighten=folder not in CLEAN_OUTLINES)
+
+
+class SceneStream(IterableDataset):
+    """Endless batches; the input size follows the shared ``progress`` of the run.
+
+    Parameters
+    ----------
+    stages : sequence of (until, batch size, sizes)
+        ``until`` is the progress 0..1 at which the stage ends; sizes are (width, height).
+    seed : int
+        Together with the worker's number it fixes the order, though not which size a batch gets:
+        that depends on the clock.
+    """
+
+    def __init__(
+        self,
+        maker: SceneMaker,
+        stages: Sequence[tuple[float, int, Sequence[tuple[int, int]]]],
+        progress: Synchronized,
+        seed: int,
+    ) -> None:
+        self.maker, self.stages, self.progress, self.seed = maker, stages, progress, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            now = self.progress.value
+            stage = next((stage for stage in self.stages if now < stage[0]), self.stages[-1])
+            _, count, sizes = stage
+            yield self.maker.batch(tuple(sizes[rng.integers(len(sizes))]), count, rng)
+
+
+def _normalised(shares: dict[str, float]) -> dict[str, float]:
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def _pick(shares: dict[str, float], rng: np.random.Generator) -> str:
+    return str(rng.choice(list(shares), p=list(shares.values())))
