@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from .errors import ManifestError, ModelError
 
 FORMAT = 1
+Shape = tuple[int | None, ...]
+Tensors = Mapping[str, tuple[str, Shape]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class StateTensor:
     output: str
     shape: tuple[int | str, ...]
     """Sizes; ``height/4`` and the like where it follows the input size. Starts as zeros."""
+
+    def shape_for(self, size_wh: tuple[int, int]) -> tuple[int, ...]:
+        """The shape at an input of ``size_wh``."""
+        sides = {"width": size_wh[0], "height": size_wh[1]}
+        return tuple(_dimension(value, sides) for value in self.shape)
 
 
 @dataclass(frozen=True)
@@ -112,10 +120,7 @@ class Manifest:
             output_name=output.take("name", str),
             layout=spec.choice("layout", ("NCHW",)),
             dtype=spec.choice("dtype", ("float32",)),
-            state=tuple(
-                StateTensor(tensor["input"], tensor["output"], tuple(tensor["shape"]))
-                for tensor in reader.take("state", list)
-            ),
+            state=tuple(_state(tensor, f"{where}: state") for tensor in reader.take("state", list)),
             licence=reader.take("licence", str),
             ledger=data.get("ledger"),
             extra={key: value for key, value in data.items() if key not in _KNOWN},
@@ -147,9 +152,78 @@ class Manifest:
             raise ModelError(f"{self.model_path}: cannot be read: {error.strerror}") from None
         if digest != self.sha256:
             raise ManifestError(
-                f"{self.model_path}: sha256 {digest[:12]}... differs from the manifest's {self.sha256[:12]}...; "
-                "the file is damaged or was replaced: install the bundle again"
+                f"{self.model_path}: sha256 {digest[:12]}... differs from the manifest's "
+                f"{self.sha256[:12]}...; the file is damaged or was replaced: install the bundle again"
             )
+
+    def check_tensors(self, inputs: Tensors, outputs: Tensors) -> None:
+        """Raise ManifestError unless a model with these tensors is the one this manifest describes.
+
+        Parameters
+        ----------
+        inputs, outputs : mapping of str to (str, shape)
+            Name to dtype (``float32``) and sizes, None where a size is free; as the backend reads them.
+        """
+        wanted = {self.input_name: ((1, 3, None, None), inputs, "input")}
+        wanted.update({t.input: (_free(t.shape), inputs, "input") for t in self.state})
+        for name, (shape, tensors, kind) in wanted.items():
+            self._check_tensor(name, shape, tensors, kind)
+        self._check_tensor(self.output_name, (1, 1, None, None), outputs, "output")
+        for tensor in self.state:
+            self._check_tensor(tensor.output, _free(tensor.shape), outputs, "output")
+        if surplus := sorted(set(inputs) - set(wanted)):
+            raise ManifestError(
+                f"{self.model_path}: has the input {surplus[0]!r}, of which its manifest says nothing; "
+                f"the manifest names {', '.join(wanted)}"
+            )
+
+    def _check_tensor(self, name: str, shape: Shape, tensors: Tensors, kind: str) -> None:
+        if name not in tensors:
+            raise ManifestError(
+                f"{self.model_path}: the manifest names the {kind} {name!r}, which the model does not have; "
+                f"it has {', '.join(tensors) or 'none'}"
+            )
+        dtype, actual = tensors[name]
+        if dtype != "float32":
+            raise ManifestError(
+                f"{self.model_path}: {kind} {name!r}: expected float32, the model has {dtype}"
+            )
+        agrees = len(actual) == len(shape) and all(
+            want is None or have is None or want == have for want, have in zip(shape, actual, strict=True)
+        )
+        if not agrees:
+            raise ManifestError(
+                f"{self.model_path}: {kind} {name!r}: expected shape {_shown(shape)}, "
+                f"the model has {_shown(actual)}"
+            )
+
+    def validate_against_onnx(self) -> None:
+        """Check hash, tensor names, ranks and dtypes against the ONNX file itself. Needs the package onnx.
+
+        Raises
+        ------
+        ModelError, ManifestError
+            On the first disagreement, naming it.
+        """
+        import onnx
+
+        self.check_file()
+        try:
+            graph = onnx.load(str(self.model_path), load_external_data=False).graph
+        except Exception as error:  # protobuf's own DecodeError, which is not public everywhere
+            raise ManifestError(f"{self.model_path}: not readable as ONNX: {error}") from error
+        weights = {tensor.name for tensor in graph.initializer}
+
+        def read(values: Any) -> dict[str, tuple[str, Shape]]:
+            found = {}
+            for value in values:
+                kind = value.type.tensor_type
+                dtype = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+                shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+                found[value.name] = ("float32" if dtype == "float" else dtype, shape)
+            return found
+
+        self.check_tensors(read(v for v in graph.input if v.name not in weights), read(graph.output))
 
 
 _KNOWN = {"format", "name", "version", "file", "sha256", "input", "output", "state", "licence", "ledger"}
@@ -188,3 +262,28 @@ def _size(value: Any, where: str) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value)):
         raise ManifestError(f"{where}: expected [width, height], got {value!r}")
     return value[0], value[1]
+
+
+def _state(value: Any, where: str) -> StateTensor:
+    reader = _Reader(value, where)
+    shape = reader.take("shape", list)
+    for size in shape:
+        _dimension(size, {"width": 64, "height": 64}, where)
+    return StateTensor(reader.take("input", str), reader.take("output", str), tuple(shape))
+
+
+def _dimension(value: int | str, sides: Mapping[str, int], where: str = "state") -> int:
+    if isinstance(value, int) and value > 0:
+        return value
+    side, _, divisor = str(value).partition("/")
+    if side in sides and (not divisor or (divisor.isdigit() and int(divisor) > 0)):
+        return sides[side] // int(divisor or 1)
+    raise ManifestError(f"{where}: shape: expected a positive number or such as 'height/4', got {value!r}")
+
+
+def _free(shape: tuple[int | str, ...]) -> Shape:
+    return tuple(size if isinstance(size, int) else None for size in shape)
+
+
+def _shown(shape: Shape) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape)

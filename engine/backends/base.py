@@ -1,0 +1,105 @@
+"""What a backend owes the session."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..buffers import Allocator, HostBuffer, aligned_zeros
+from ..manifest import Manifest
+
+State = Any
+"""Recurrent state between two frames; each backend has its own kind, on its own device."""
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What runs, where and how: read back from the runtime after opening, not what was asked for."""
+
+    name: str
+    device: str
+    precision: str
+    """``fp32``, ``bf16``, ``fp16``, or ``int8`` for a quantised model; ``none`` where nothing is computed."""
+    threads: int
+    details: str = ""
+    """Versions and the like, for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``backend`` object of a stream's report."""
+        return {
+            "name": self.name,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+        }
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.name} on {self.device}, {self.precision}, {threads}"
+
+
+class Backend(ABC):
+    """Runs one model at one input size on one device.
+
+    Calls come in this order: ``open`` once, then ``new_buffer``, ``new_state`` and ``infer`` any number of
+    times, ``close`` exactly once, also after an error in ``open``. ``infer`` is called from one thread at a
+    time, inside ``thread_context()`` of that thread; ``new_buffer`` may be called from another thread
+    meanwhile.
+    """
+
+    name: ClassVar[str]
+    allocate: Allocator = staticmethod(aligned_zeros)
+    """Where ``new_buffer`` gets its memory; a CUDA backend puts page-locked memory here."""
+
+    @abstractmethod
+    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        """Load and compile the model for inputs of ``size_wh``.
+
+        Raises
+        ------
+        DeviceUnavailable
+            If ``precision`` is not to be had on this device; the message says which are.
+        ManifestError
+            If the manifest disagrees with the ONNX file.
+        BackendError
+            If the model cannot be compiled.
+        """
+
+    @property
+    @abstractmethod
+    def info(self) -> BackendInfo:
+        """What is in force; only once open."""
+
+    @abstractmethod
+    def new_buffer(self) -> HostBuffer:
+        """Memory for one frame in flight, bound to this backend once so that ``infer`` copies nothing."""
+
+    def new_state(self) -> State:
+        """State before the first frame of a stream (zeros); None for a model without."""
+        return None
+
+    @abstractmethod
+    def infer(self, buffer: HostBuffer, state: State) -> State:
+        """Run the model on ``buffer.input`` and fill ``buffer.alpha``; return the state for the next frame.
+
+        ``buffer`` is one of this backend's ``new_buffer``. Returns when ``buffer.alpha`` is readable on the
+        host. ``state`` is spent: it may be overwritten. Raises BackendError if the device fails; the
+        backend is then only good for ``close``.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the device's resources; safe to call twice. Buffers stay valid as arrays."""
+
+    def thread_context(self) -> AbstractContextManager[Any]:
+        """Entered by a thread around its calls of ``infer``; a CUDA backend pushes its context here."""
+        return nullcontext()
+
+
+def state_shapes(manifest: Manifest, size_wh: tuple[int, int]) -> Mapping[str, tuple[int, ...]]:
+    """Shape of every state input at ``size_wh``."""
+    return {tensor.input: tensor.shape_for(size_wh) for tensor in manifest.state}

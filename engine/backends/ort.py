@@ -1,0 +1,114 @@
+"""ONNX Runtime on the CPU: portable, and the referee for parity. The extra ``livecut[onnxruntime]``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ..buffers import HostBuffer
+from ..errors import BackendError, DeviceUnavailable
+from ..manifest import Manifest
+from .base import Backend, BackendInfo, State, state_shapes
+
+
+class OnnxRuntimeBackend(Backend):
+    """One session on the CPU provider, operators one after another, each spread over the threads."""
+
+    name = "onnxruntime"
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._threads = 0
+        self._quantised = False
+        self._state_sets: list[dict[str, np.ndarray]] = []
+        self._turn = 0
+
+    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        if precision not in ("auto", "fp32"):
+            raise DeviceUnavailable(
+                f"precision {precision}: onnxruntime has fp32 on a CPU; "
+                "leave --precision at auto, or take --backend openvino"
+            )
+        self._manifest, self._size_wh, self._threads = manifest, size_wh, threads
+        options = ort.SessionOptions()
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Idle workers would spin for the cores that the other stages of the pipeline need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                str(manifest.model_path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise BackendError(
+                f"{manifest.model_path}: onnxruntime cannot load it: {_line(error)}"
+            ) from error
+        manifest.check_tensors(_tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()))
+        self._state_sets = [self._state_set() for _ in range(2)] if manifest.state else []
+
+    @property
+    def info(self) -> BackendInfo:
+        if self._session is None:
+            raise BackendError("onnxruntime: not open")
+        return BackendInfo("onnxruntime", "CPU", "fp32", self._threads, f"onnxruntime {ort.__version__}")
+
+    def new_buffer(self) -> HostBuffer:
+        buffer = HostBuffer(self._size_wh, self.allocate)
+        binding = self._session.io_binding()
+        _bind(binding.bind_input, self._manifest.input_name, buffer.input)
+        _bind(binding.bind_output, self._manifest.output_name, buffer.alpha_nchw)
+        buffer.binding = binding
+        return buffer
+
+    def _state_set(self) -> dict[str, np.ndarray]:
+        shapes = state_shapes(self._manifest, self._size_wh)
+        return {name: self.allocate(shape, np.float32) for name, shape in shapes.items()}
+
+    def new_state(self) -> State:
+        if not self._state_sets:
+            return None
+        self._turn = 0
+        for array in self._state_sets[0].values():
+            array.fill(0)
+        return self._state_sets[0]
+
+    def infer(self, buffer: HostBuffer, state: State) -> State:
+        following = None
+        if state is not None:
+            self._turn ^= 1  # two sets: the model reads one and writes the other
+            following = self._state_sets[self._turn]
+            for tensor in self._manifest.state:
+                _bind(buffer.binding.bind_input, tensor.input, state[tensor.input])
+                _bind(buffer.binding.bind_output, tensor.output, following[tensor.input])
+        try:
+            self._session.run_with_iobinding(buffer.binding)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise BackendError(f"onnxruntime: inference failed: {_line(error)}") from error
+        return following
+
+    def close(self) -> None:
+        self._session = None
+        self._state_sets = []
+
+
+def _bind(method: Any, name: str, array: np.ndarray) -> None:
+    method(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+
+def _tensors(values: Any) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    names = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+    return {
+        value.name: (
+            names.get(value.type, value.type),
+            tuple(size if isinstance(size, int) else None for size in value.shape),
+        )
+        for value in values
+    }
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

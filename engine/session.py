@@ -1,0 +1,322 @@
+"""A session: one model, one stream. It turns frames into mattes and holds what the model remembers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from . import registry
+from .backends import Backend, BackendInfo, select_backend
+from .backends.base import PRECISIONS
+from .buffers import Slot, aligned_zeros
+from .compositor import Compositor
+from .errors import BackendError, ModelError, UsageError
+from .frame import Frame
+from .manifest import Manifest
+from .threads import available_cpus
+
+log = logging.getLogger("livecut")
+ALPHA_SLACK = 0.01
+"""How far outside 0..1 an alpha may lie: bf16 has 8 bits of precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matte:
+    """The result for one picture, at its own size."""
+
+    alpha: np.ndarray
+    """uint8 ``(H, W)``: 0 is background, 255 is product. Straight."""
+    foreground: np.ndarray | None
+    """uint8 ``(H, W, 3)`` RGB: the product's own colour, also under its translucent edge; None if not asked
+    for."""
+    bounds: Any
+    """``kernels.Bounds``: box of the product, coverage, contact with the border."""
+
+
+class Session:
+    """One model on one backend, for one stream of frames or any number of pictures.
+
+    Not to be shared between threads, except that ``preprocess``, ``infer`` and ``postprocess`` of different
+    slots may run at the same time on one thread each, in the order of the frames: so the pipeline does.
+
+    Parameters
+    ----------
+    model : str or path
+        Name of a bundle, or its folder.
+    backend : str or callable
+        ``auto``, ``openvino``, ``onnxruntime``, ``null``; or anything that makes a ``Backend`` when called.
+    precision : str
+        ``auto`` (the fastest the device computes natively), ``fp32``, ``bf16``, ``fp16``. Never replaced in
+        silence.
+    threads : int, optional
+        For the network and for the kernels; default: the cores this process may use, cgroup quota included.
+    size_wh : (int, int), optional
+        Input size of the network; default: of the model's sizes the one nearest to the frame's aspect.
+    temporal : bool
+        Smooth the alpha over time: for video, not for unrelated pictures.
+    refine, decontaminate : bool
+        Guided edges, and foreground colour freed of the background's.
+
+    Raises
+    ------
+    ModelError, ManifestError
+        If the model is unknown, damaged or not what its manifest says.
+    UsageError, DeviceUnavailable
+        If the backend or precision does not exist, or not here.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = registry.DEFAULT_MODEL,
+        *,
+        backend: str | Callable[[], Backend] = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        size_wh: tuple[int, int] | None = None,
+        temporal: bool = False,
+        refine: bool = True,
+        decontaminate: bool = True,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads: expected at least 1, got {threads}")
+        self.manifest: Manifest = registry.load_manifest(model)
+        self.size_wh = _checked_size(size_wh, self.manifest)
+        self.precision, self.refine, self.decontaminate = precision, refine, decontaminate
+        self.threads = threads or available_cpus()
+        if isinstance(backend, str):
+            self._make_backend, self.reason = select_backend(backend)
+        else:
+            self._make_backend, self.reason = backend, "given by the caller"
+        self._smoother = kernels.TemporalSmoother() if temporal else None
+        self._engines: dict[tuple[int, int], Backend] = {}
+        self._lock = threading.Lock()
+        self._state: Any = None
+        self._state_of: Backend | None = None
+        self._closed = False
+        self._slot: Slot | None = None
+        self._compositors: dict[str, Compositor] = {}
+
+    # -- what runs
+
+    @property
+    def info(self) -> BackendInfo:
+        """What runs, where, at which precision, on how many threads: as the runtime says. Opens the
+        backend."""
+        engine = next(iter(self._engines.values()), None)
+        return (engine or self._engine(self.size_wh or self.manifest.sizes_wh[0])).info
+
+    def warm_up(self, frame_wh: tuple[int, int]) -> BackendInfo:
+        """Compile for frames of this size now, rather than when the first one comes."""
+        return self._engine(self._input_size(frame_wh)).info
+
+    def _input_size(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
+        return self.size_wh or self.manifest.size_for(frame_wh)
+
+    def _engine(self, input_wh: tuple[int, int]) -> Backend:
+        with self._lock:
+            if self._closed:
+                raise UsageError("session: already closed; make another")
+            engine = self._engines.get(input_wh)
+            if engine is None:
+                engine = self._make_backend()
+                try:
+                    engine.open(self.manifest, input_wh, precision=self.precision, threads=self.threads)
+                except BaseException:
+                    engine.close()
+                    raise
+                self._engines[input_wh] = engine
+                width, height = input_wh
+                log.info(
+                    "%s %s at %dx%d: %s (%s)",
+                    self.manifest.name, self.manifest.version, width, height, engine.info, self.reason,
+                )  # fmt: skip
+            return engine
+
+    # -- the three stages of a frame
+
+    def preprocess(self, frame: Frame, slot: Slot) -> None:
+        """Fill the network's input and the small guide of ``slot`` from ``frame``; ``slot`` keeps the frame.
+
+        Allocates only when the frame's size differs from that of the slot's last one.
+        """
+        frame_wh = (frame.width, frame.height)
+        if slot.frame_wh != frame_wh or slot.engine not in self._engines.values():
+            self._fit_slot(slot, frame_wh)
+        manifest = self.manifest
+        kernels.preprocess(
+            frame.planes,
+            format=frame.format,
+            geometry=slot.geometry,
+            mean=manifest.mean,
+            std=manifest.std,
+            order=manifest.color,
+            pad_value=manifest.pad_value,
+            matrix=frame.matrix,
+            full_range=frame.full_range,
+            out=slot.buffer.input,  # type: ignore[union-attr]
+            small=slot.small,
+            threads=self.threads,
+        )
+        slot.frame = frame
+
+    def _fit_slot(self, slot: Slot, frame_wh: tuple[int, int]) -> None:
+        input_wh = self._input_size(frame_wh)
+        engine = self._engine(input_wh)
+        slot.geometry = kernels.fit(frame_wh, input_wh, self.manifest.fit)
+        if slot.engine is not engine:
+            slot.buffer = engine.new_buffer()
+            slot.small = aligned_zeros((input_wh[1], input_wh[0], 3), np.uint8)
+            slot.engine = engine
+        slot.frame_wh = frame_wh
+
+    def infer(self, slot: Slot) -> None:
+        """Run the network on ``slot``, after ``preprocess`` and in the order of the frames."""
+        engine = slot.engine
+        if self._state_of is not engine:
+            self._state, self._state_of = engine.new_state(), engine
+        self._state = engine.infer(slot.buffer, self._state)
+
+    def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
+        """Check and smooth the slot's alpha, and compose the output frame from it.
+
+        Parameters
+        ----------
+        slot : Slot
+            After ``infer``, in the order of the frames.
+        compositor : Compositor
+            Makes the output.
+        out : Frame, optional
+            An earlier output to write into; a new one is made where it does not fit or is None.
+
+        Raises
+        ------
+        BackendError
+            If the network returned NaN or infinity.
+        ModelError
+            If its values lie outside 0..1.
+        """
+        self._check_alpha(slot)
+        if self._smoother is not None:
+            self._smoother.smooth(slot.buffer.alpha, slot.small)  # type: ignore[union-attr]
+        return compositor.compose(
+            slot, out, refine=self.refine, decontaminate=self.decontaminate, threads=self.threads
+        )
+
+    def _check_alpha(self, slot: Slot) -> None:
+        alpha = slot.buffer.alpha  # type: ignore[union-attr]
+        low, high = float(alpha.min()), float(alpha.max())
+        if low >= -ALPHA_SLACK and high <= 1 + ALPHA_SLACK:
+            return
+        where = f"{self.manifest.name}: frame {slot.frame.index}"
+        if np.isfinite(low) and np.isfinite(high):
+            raise ModelError(
+                f"{where}: expected alpha in 0..1, the network returned {low:.3g}..{high:.3g}; "
+                "the model must end in a sigmoid or a clamp"
+            )
+        info = slot.engine.info
+        raise BackendError(
+            f"{where}: the network returned NaN or infinity on {info.name} at {info.precision}; "
+            "try --precision fp32"
+        )
+
+    def reset(self) -> None:
+        """Forget the previous frames: the next one is the first of a stream. Not while a frame is in
+        flight."""
+        self._state = self._state_of = None
+        if self._smoother is not None:
+            self._smoother.reset()
+
+    # -- single pictures
+
+    def matte(self, image: np.ndarray | Frame, *, foreground: bool = True) -> Matte:
+        """Cut out one picture of any size, or the next frame of a stream.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; or Frame
+            An input alpha is multiplied into the result.
+        foreground : bool
+            Whether to compute the product's colour as well.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``image`` is not such an array.
+        """
+        result = self._run(as_frame(image), "RGBA" if foreground else "ALPHA").planes[0]
+        alpha = np.ascontiguousarray(result[..., 3]) if foreground else result
+        return Matte(alpha, result[..., :3] if foreground else None, kernels.bounds(alpha))
+
+    def cut(self, image: np.ndarray | Frame) -> np.ndarray:
+        """Cut out one picture: uint8 ``(H, W, 4)`` RGBA, straight alpha. ``image`` as in ``matte``."""
+        return self._run(as_frame(image), "RGBA").planes[0]
+
+    def _run(self, frame: Frame, output: str) -> Frame:
+        if self._slot is None:
+            self._slot = Slot()
+        slot = self._slot
+        compositor = self._compositors.get(output)
+        if compositor is None:
+            compositor = self._compositors[output] = Compositor(output)
+        self.preprocess(frame, slot)
+        with slot.engine.thread_context():
+            self.infer(slot)
+        try:
+            return self.postprocess(slot, compositor)
+        finally:
+            slot.frame = None  # pictures can be large: do not keep the last one alive
+
+    # -- end
+
+    def close(self) -> None:
+        """Free the backend; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            engines, self._engines = list(self._engines.values()), {}
+        self._state = self._state_of = self._slot = None
+        for engine in engines:
+            engine.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def as_frame(image: np.ndarray | Frame) -> Frame:
+    """A frame of one picture; an array is RGB, RGBA or grey (see ``Session.matte``)."""
+    if isinstance(image, Frame):
+        return image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        came = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"image: expected a uint8 array or a Frame, got {came}")
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in image.shape:
+        raise ValueError(f"image: expected shape (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    image = np.ascontiguousarray(image)
+    alpha = np.ascontiguousarray(image[..., 3]) if channels == 4 else None
+    return Frame((image,), "RGBA" if channels == 4 else "RGB", 0, 0.0, 0.0, alpha=alpha)
+
+
+def _checked_size(size_wh: tuple[int, int] | None, manifest: Manifest) -> tuple[int, int] | None:
+    if size_wh is None:
+        return None
+    step = manifest.multiple_of
+    width, height = size_wh
+    if min(width, height) < step or width % step or height % step:
+        raise UsageError(f"size: {manifest.name} takes multiples of {step}, got {width}x{height}")
+    return width, height
