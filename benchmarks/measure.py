@@ -1,8 +1,8 @@
 """Timing: warm-up, interleaved rounds, medians with spread, a confidence interval of each ratio.
 
 Contenders take turns in one process. Even rounds go through them in the given order and odd rounds in reverse
-(A B B A), so a machine that slows down does it to all. A sample is one turn: ``calls`` calls in a row, divided
-by ``calls``, which the warm-up sets so that a turn lasts about ``turn_seconds``.
+(A B B A), so a machine that slows down does so to all. A sample is one turn: ``calls`` calls in a row, over
+``calls``, which the warm-up sets so that a turn lasts about ``turn_seconds``.
 """
 
 from __future__ import annotations
