@@ -67,6 +67,7 @@ setup(
     },
     ext_modules=cythonize(
         [
+            kernel("preprocess", "preprocess.c"),
             kernel("threads", "threads.c"),
         ],
         compiler_directives=DIRECTIVES,

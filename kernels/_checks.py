@@ -96,3 +96,14 @@ def check_planes(planes: object, format: str, size_wh: tuple[int, int] | None = 
     for index in range(count):
         check_rows(f"planes[{index}]", planes[index])
     return tuple(planes)
+
+
+def yuv_constants(matrix: str, full_range: bool) -> tuple[float, ...]:
+    """``R = y * scale + offset + cr_r * Cr`` and so on: scale, offset, cr_r, cb_g, cr_g, cb_b; chroma around 0."""
+    check_choice("matrix", matrix, MATRICES)
+    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
+    green = 1 - red - blue
+    luma, chroma = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
+    offset = 0.0 if full_range else -16 * luma
+    cr_r, cb_b = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
+    return luma, offset, cr_r, -cb_b * blue / green, -cr_r * red / green, cb_b

@@ -1,0 +1,86 @@
+/* Preprocess: one pass over the source rows, one row of the network's input at a time.
+ *
+ *   vertical     source rows -> one row of uint16, 8 fractional bits, offset so that 0 stands for level 128
+ *   horizontal   that row -> planes of float, 0..255
+ *   colour       planar YUV only: the three planes become RGB
+ *   emit         planes -> out (scaled, in its dtype and layout) and small (rounded)
+ *
+ * The source is read once and in order; everything between lives in a few kilobytes of scratch.
+ */
+#ifndef LIVECUT_PREPROCESS_H
+#define LIVECUT_PREPROCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LC_GROUP = 8,      /* output pixels that the horizontal loops do at once; tables and planes are padded to it */
+    LC_ROW_PAD = 64,   /* samples that the horizontal loops may read past the end of a row, under zero weights */
+    LC_FEW_TAPS = 16,  /* up to here the 16-bit loops are exact enough (0.1 of a level); beyond, the wide ones */
+};
+
+enum { LC_F32, LC_F16, LC_U8 }; /* what out holds */
+
+/* The vertical axis: output row i is the sum of `count[i]` source rows from `start[i]`, weights at i * taps. */
+struct lc_rows {
+    int taps;
+    const int32_t *start, *count;
+    const uint16_t *few;  /* weights * 65536, or NULL; a single tap is 1 and its weight is not read */
+    const uint32_t *many; /* weights * 2^24, or NULL */
+};
+
+/* The horizontal axis. `few` holds weights * 16384, padded with zeros: for interleaved pixels, per group and pair of
+ * taps, the pair of each of the 8 pixels; for single planes, per pixel, `taps` (a multiple of 8) weights.
+ * `many` holds floats, per pixel, `taps` weights. */
+struct lc_columns {
+    int target, taps;
+    const int32_t *start;
+    const int16_t *few;
+    const float *many;
+};
+
+struct lc_plane {
+    const uint8_t *data;
+    ptrdiff_t stride;
+    int row_bytes;
+};
+
+struct lc_preprocess {
+    int channels;                      /* 3, 4: packed; 1: I420; 2: NV12 */
+    int red_first;                     /* packed: whether channel 0 is red */
+    struct lc_plane planes[3];
+    struct lc_rows rows[2];            /* of the picture or luma; of chroma */
+    struct lc_columns columns[2];
+    float yuv[6];                      /* luma scale and offset; Cr to R, Cb to G, Cr to G, Cb to B */
+    int input_width, input_height;
+    int x, y, width, height;           /* the roi */
+    float scale[3], offset[3];         /* of output channel k: value * scale + offset */
+    int source_of[3];                  /* which of R, G, B output channel k is */
+    float pad[3], pad_small[3];        /* padding: normalised, by output channel; 0..255, RGB */
+    int dtype, nhwc;
+    void *out;
+    uint8_t *small;                    /* or NULL */
+    ptrdiff_t small_stride;
+};
+
+/* The loops that differ by instruction set. */
+struct lc_preprocess_ops {
+    void (*vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes, uint16_t *out);
+    void (*vertical_many)(const uint8_t *first, ptrdiff_t stride, const uint32_t *weights, int count, int bytes,
+                          uint16_t *out);
+    void (*horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns, float *const *out);
+    void (*horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out);
+    void (*split)(const uint16_t *pairs, int count, uint16_t *first, uint16_t *second);
+    void (*yuv_to_rgb)(const float *yuv, int count, float *y_to_r, float *u_to_g, float *v_to_b);
+    void (*scale)(const float *in, int count, float scale, float offset, float *out);
+    void (*to_half)(const float *in, int count, uint16_t *out);
+    void (*to_bytes)(const float *in, int count, uint8_t *out);
+    void (*interleave)(float *const *in, int count, float *out);
+    void (*interleave_bytes)(float *const *in, int count, uint8_t *out);
+};
+
+/* Run on up to `threads` threads at the given level (LC_PLAIN ...); 0, or -1 when there is no memory for scratch. */
+typedef void (*lc_parallel_for_fn)(void (*task)(void *, int, int), void *context, int items, int threads);
+int lc_preprocess_run(const struct lc_preprocess *job, lc_parallel_for_fn parallel_for, int threads, int level);
+
+#endif

@@ -1,0 +1,348 @@
+/* The loops of preprocess for one instruction set; see preprocess.h. Included by preprocess.c once per set.
+ * All sets compute the same integers and the same float operations, so their results are identical. */
+
+/* Samples are uint16 with 8 fractional bits; the wrapping offset makes them signed around level 128, as the multiply
+ * of the horizontal pass wants them. Half a unit per tap evens out the truncation of its product. */
+#define LC_BIAS(count) ((uint16_t)(0x8000 + (count) / 2))
+
+static inline uint16_t LC_NAME(sample)(const uint8_t *const *rows, const uint16_t *weights, int count, int i) {
+    if (count == 1) return (uint16_t)((rows[0][i] << 8) ^ 0x8000);
+    unsigned sum = LC_BIAS(count);
+    for (int k = 0; k < count; k++) sum += ((unsigned)rows[k][i] << 8) * weights[k] >> 16;
+    return (uint16_t)sum;
+}
+
+#ifdef __AVX2__
+#ifdef __AVX512BW__
+typedef __m512i LC_NAME(vec);
+#define VEC_BYTES 64
+#define V(op) _mm512_##op
+#define V_LOAD(p) _mm512_loadu_si512((const void *)(p))
+#define V_ZERO _mm512_setzero_si512()
+/* The two halves hold bytes in 16-byte lanes; put the lanes back in order. */
+#define V_STORE(p, lo, hi)                                                                                            \
+    do {                                                                                                              \
+        const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);                                            \
+        const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);                                         \
+        _mm512_storeu_si512((void *)(p), _mm512_permutex2var_epi64(lo, first, hi));                                   \
+        _mm512_storeu_si512((void *)((p) + 32), _mm512_permutex2var_epi64(lo, second, hi));                           \
+    } while (0)
+#else
+typedef __m256i LC_NAME(vec);
+#define VEC_BYTES 32
+#define V(op) _mm256_##op
+#define V_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
+#define V_ZERO _mm256_setzero_si256()
+#define V_STORE(p, lo, hi)                                                                                            \
+    do {                                                                                                              \
+        _mm256_storeu_si256((__m256i *)(p), _mm256_permute2x128_si256(lo, hi, 0x20));                                 \
+        _mm256_storeu_si256((__m256i *)((p) + 16), _mm256_permute2x128_si256(lo, hi, 0x31));                          \
+    } while (0)
+#endif
+
+static inline __attribute__((always_inline)) void LC_NAME(block)(const uint8_t *const *rows,
+                                                                 const LC_NAME(vec) *weights, int count, int i,
+                                                                 uint16_t *out) {
+    const LC_NAME(vec) zero = V_ZERO;
+    LC_NAME(vec) lo = V(set1_epi16)((short)(count == 1 ? 0x8000 : LC_BIAS(count))), hi = lo;
+    for (int k = 0; k < count; k++) {
+        LC_NAME(vec) bytes = V_LOAD(rows[k] + i);
+        LC_NAME(vec) left = V(unpacklo_epi8)(zero, bytes), right = V(unpackhi_epi8)(zero, bytes); /* << 8 */
+        if (count > 1) {
+            left = V(mulhi_epu16)(left, weights[k]);
+            right = V(mulhi_epu16)(right, weights[k]);
+        }
+        lo = V(add_epi16)(lo, left);
+        hi = V(add_epi16)(hi, right);
+    }
+    V_STORE(out + i, lo, hi);
+}
+
+static inline __attribute__((always_inline)) void LC_NAME(blocks)(const uint8_t *const *rows,
+                                                                  const uint16_t *weights, int count, int bytes,
+                                                                  uint16_t *out) {
+    LC_NAME(vec) wide[LC_FEW_TAPS];
+    for (int k = 0; k < count; k++) wide[k] = V(set1_epi16)((short)weights[k]);
+    int i = 0;
+    for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, out);
+    if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, out); /* overlaps the last: same values */
+}
+
+static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,
+                              uint16_t *out) {
+    if (bytes < VEC_BYTES) {
+        for (int i = 0; i < bytes; i++) out[i] = LC_NAME(sample)(rows, weights, count, i);
+        return;
+    }
+    switch (count) { /* constant counts keep weights and row pointers in registers */
+        case 1: LC_NAME(blocks)(rows, weights, 1, bytes, out); break;
+        case 2: LC_NAME(blocks)(rows, weights, 2, bytes, out); break;
+        case 3: LC_NAME(blocks)(rows, weights, 3, bytes, out); break;
+        case 4: LC_NAME(blocks)(rows, weights, 4, bytes, out); break;
+        case 5: LC_NAME(blocks)(rows, weights, 5, bytes, out); break;
+        case 6: LC_NAME(blocks)(rows, weights, 6, bytes, out); break;
+        default: LC_NAME(blocks)(rows, weights, count, bytes, out);
+    }
+}
+#undef VEC_BYTES
+#undef V
+#undef V_LOAD
+#undef V_ZERO
+#undef V_STORE
+#else
+static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,
+                              uint16_t *restrict out) {
+    if (count == 1) {
+        for (int i = 0; i < bytes; i++) out[i] = LC_NAME(sample)(rows, weights, 1, i);
+        return;
+    }
+    for (int i = 0; i < bytes; i++) out[i] = LC_BIAS(count);
+    for (int k = 0; k < count; k++) {
+        const uint8_t *restrict row = rows[k];
+        unsigned weight = weights[k];
+        for (int i = 0; i < bytes; i++) {
+            uint16_t shifted = (uint16_t)(row[i] << 8);
+            out[i] = (uint16_t)(out[i] + (uint16_t)(shifted * weight >> 16));
+        }
+    }
+}
+#endif
+
+static void LC_NAME(vertical_many)(const uint8_t *first, ptrdiff_t stride, const uint32_t *weights, int count,
+                                   int bytes, uint16_t *out) {
+    enum { BLOCK = 512 };
+    for (int begin = 0; begin < bytes; begin += BLOCK) {
+        int size = bytes - begin < BLOCK ? bytes - begin : BLOCK;
+        uint32_t sums[BLOCK]; /* 255 * 2^24 + 2^15 still fits */
+        for (int i = 0; i < size; i++) sums[i] = 1u << 15;
+        for (int k = 0; k < count; k++) {
+            const uint8_t *row = first + k * stride + begin;
+            uint32_t weight = weights[k];
+            for (int i = 0; i < size; i++) sums[i] += row[i] * weight;
+        }
+        for (int i = 0; i < size; i++) out[begin + i] = (uint16_t)((sums[i] >> 16) ^ 0x8000);
+    }
+}
+
+/* 14 bits of weight and 8 of sample, back to 0..255. */
+static inline float LC_NAME(level)(int32_t sum) { return (float)sum * (1.0f / (1 << 22)) + 128.0f; }
+
+static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const struct lc_columns *columns,
+                                     float *const *out, int wanted) {
+    for (int x = 0; x < columns->target; x++) {
+        const uint16_t *from = row + (ptrdiff_t)columns->start[x] * channels;
+        const float *weights = columns->many + (ptrdiff_t)x * columns->taps;
+        float sums[3] = {0, 0, 0};
+        for (int k = 0; k < columns->taps; k++)
+            for (int c = 0; c < wanted; c++) sums[c] += weights[k] * (float)(int16_t)from[k * channels + c];
+        for (int c = 0; c < wanted; c++) out[c][x] = sums[c] * (1.0f / 256) + 128.0f;
+    }
+}
+
+#ifdef __AVX2__
+#define LC_PAIR(low, high)                                                                                            \
+    _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(low))),                          \
+                            _mm_loadu_si128((const __m128i *)(high)), 1)
+
+/* Two pixels of the row per 128 bits become (c0 c0' c1 c1' c2 c2' ..), so that one multiply-add gives the sum of two
+ * taps for three channels. The accumulators hold pixels (0, 4), (1, 5), (2, 6), (3, 7), one per 128 bits. */
+static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t *row, int channels, int pairs,
+                                                                  const struct lc_columns *columns,
+                                                                  float *const *out) {
+    const __m256i order =
+        channels == 3
+            ? _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10,
+                               11, -1, -1, -1, -1)
+            : _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, -1, -1, -1, -1, 0, 1, 8, 9, 2, 3, 10, 11, 4, 5,
+                               12, 13, -1, -1, -1, -1);
+    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22)), middle = _mm256_set1_ps(128.0f);
+    const __m256i *weights = (const __m256i *)columns->few;
+    for (int x = 0; x < columns->target; x += LC_GROUP) {
+        const int32_t *start = columns->start + x;
+        __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+        for (int p = 0; p < pairs; p++) {
+            const uint16_t *from = row + 2 * channels * p;
+            __m256i w = _mm256_loadu_si256(weights++);
+#define LC_TAP(j, sum)                                                                                                \
+    sum = _mm256_add_epi32(                                                                                           \
+        sum, _mm256_madd_epi16(_mm256_shuffle_epi8(LC_PAIR(from + (ptrdiff_t)start[j] * channels,                     \
+                                                           from + (ptrdiff_t)start[j + 4] * channels),                \
+                                                   order),                                                            \
+                               _mm256_shuffle_epi32(w, 0x55 * j)))
+            LC_TAP(0, sum0);
+            LC_TAP(1, sum1);
+            LC_TAP(2, sum2);
+            LC_TAP(3, sum3);
+#undef LC_TAP
+        }
+        __m256i a = _mm256_unpacklo_epi32(sum0, sum1), b = _mm256_unpacklo_epi32(sum2, sum3);
+        __m256i c = _mm256_unpackhi_epi32(sum0, sum1), d = _mm256_unpackhi_epi32(sum2, sum3);
+        __m256i plane[3] = {_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b), _mm256_unpacklo_epi64(c, d)};
+        for (int k = 0; k < 3; k++) {
+            __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(plane[k]), unit), middle);
+            _mm256_storeu_ps(out[k] + x, value);
+        }
+    }
+}
+
+static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns,
+                                       float *const *out) {
+    int pairs = columns->taps / 2;
+    if (columns->many) {
+        LC_NAME(horizontal_many)(row, channels, columns, out, 3);
+        return;
+    }
+    switch (channels * 100 + pairs) { /* the common shapes, unrolled */
+        case 301: LC_NAME(pixels)(row, 3, 1, columns, out); break;
+        case 302: LC_NAME(pixels)(row, 3, 2, columns, out); break;
+        case 303: LC_NAME(pixels)(row, 3, 3, columns, out); break;
+        case 304: LC_NAME(pixels)(row, 3, 4, columns, out); break;
+        case 401: LC_NAME(pixels)(row, 4, 1, columns, out); break;
+        case 402: LC_NAME(pixels)(row, 4, 2, columns, out); break;
+        case 403: LC_NAME(pixels)(row, 4, 3, columns, out); break;
+        case 404: LC_NAME(pixels)(row, 4, 4, columns, out); break;
+        default: LC_NAME(pixels)(row, channels, pairs, columns, out);
+    }
+}
+
+static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out) {
+    if (columns->many) {
+        LC_NAME(horizontal_many)(row, 1, columns, &out, 1);
+        return;
+    }
+    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22)), middle = _mm256_set1_ps(128.0f);
+    for (int x = 0; x < columns->target; x += LC_GROUP) {
+        const int32_t *start = columns->start + x;
+        __m256i sums[4];
+        for (int j = 0; j < 4; j++) {
+            const int16_t *w = columns->few + (ptrdiff_t)(x + j) * columns->taps, *w4 = w + 4 * columns->taps;
+            sums[j] = _mm256_setzero_si256();
+            for (int k = 0; k < columns->taps; k += 8)
+                sums[j] = _mm256_add_epi32(
+                    sums[j], _mm256_madd_epi16(LC_PAIR(row + start[j] + k, row + start[j + 4] + k), LC_PAIR(w + k, w4 + k)));
+        }
+        __m256i total = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
+        _mm256_storeu_ps(out + x, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), unit), middle));
+    }
+}
+#undef LC_PAIR
+#else
+static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns,
+                                       float *const *out) {
+    if (columns->many) {
+        LC_NAME(horizontal_many)(row, channels, columns, out, 3);
+        return;
+    }
+    for (int x = 0; x < columns->target; x++) {
+        const uint16_t *from = row + (ptrdiff_t)columns->start[x] * channels;
+        const int16_t *weights = columns->few + (ptrdiff_t)(x / LC_GROUP) * LC_GROUP * columns->taps + x % LC_GROUP * 2;
+        int32_t sums[3] = {0, 0, 0};
+        for (int k = 0; k < columns->taps; k += 2, from += 2 * channels, weights += 2 * LC_GROUP)
+            for (int c = 0; c < 3; c++)
+                sums[c] += weights[0] * (int16_t)from[c] + weights[1] * (int16_t)from[channels + c];
+        for (int c = 0; c < 3; c++) out[c][x] = LC_NAME(level)(sums[c]);
+    }
+}
+
+static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out) {
+    if (columns->many) {
+        LC_NAME(horizontal_many)(row, 1, columns, &out, 1);
+        return;
+    }
+    for (int x = 0; x < columns->target; x++) {
+        const int16_t *weights = columns->few + (ptrdiff_t)x * columns->taps;
+        int32_t sum = 0;
+        for (int k = 0; k < columns->taps; k++) sum += weights[k] * (int16_t)row[columns->start[x] + k];
+        out[x] = LC_NAME(level)(sum);
+    }
+}
+#endif
+
+static void LC_NAME(split)(const uint16_t *restrict pairs, int count, uint16_t *restrict first,
+                           uint16_t *restrict second) {
+    for (int i = 0; i < count; i++) {
+        first[i] = pairs[2 * i];
+        second[i] = pairs[2 * i + 1];
+    }
+}
+
+static inline float LC_NAME(clip)(float value) {
+    value = value > 0.0f ? value : 0.0f;
+    return value < 255.0f ? value : 255.0f;
+}
+
+static void LC_NAME(yuv_to_rgb)(const float *yuv, int count, float *restrict y_to_r, float *restrict u_to_g,
+                                float *restrict v_to_b) {
+    const float scale = yuv[0], offset = yuv[1], cr_r = yuv[2], cb_g = yuv[3], cr_g = yuv[4], cb_b = yuv[5];
+    for (int i = 0; i < count; i++) {
+        float y = y_to_r[i] * scale + offset, cb = u_to_g[i] - 128.0f, cr = v_to_b[i] - 128.0f;
+        y_to_r[i] = LC_NAME(clip)(y + cr_r * cr);
+        u_to_g[i] = LC_NAME(clip)(y + cb_g * cb + cr_g * cr);
+        v_to_b[i] = LC_NAME(clip)(y + cb_b * cb);
+    }
+}
+
+static void LC_NAME(scale)(const float *restrict in, int count, float scale, float offset, float *restrict out) {
+    for (int i = 0; i < count; i++) out[i] = in[i] * scale + offset;
+}
+
+static void LC_NAME(to_half)(const float *in, int count, uint16_t *out) {
+    int i = 0;
+#ifdef __F16C__
+    for (; i <= count - 8; i += 8)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#endif
+    for (; i < count; i++) out[i] = float_to_half(in[i]);
+}
+
+static void LC_NAME(to_bytes)(const float *restrict in, int count, uint8_t *restrict out) {
+    for (int i = 0; i < count; i++) out[i] = (uint8_t)(int32_t)(LC_NAME(clip)(in[i]) + 0.5f);
+}
+
+static void LC_NAME(interleave)(float *const *in, int count, float *restrict out) {
+    const float *restrict a = in[0], *restrict b = in[1], *restrict c = in[2];
+    for (int i = 0; i < count; i++) {
+        out[3 * i] = a[i];
+        out[3 * i + 1] = b[i];
+        out[3 * i + 2] = c[i];
+    }
+}
+
+static void LC_NAME(interleave_bytes)(float *const *in, int count, uint8_t *restrict out) {
+    int i = 0;
+#ifdef __AVX2__
+    const __m256 zero = _mm256_setzero_ps(), most = _mm256_set1_ps(255.0f), half = _mm256_set1_ps(0.5f);
+    const __m256i squeeze = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0, 1, 2, 4, 5, 6,
+                                             8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    for (; i <= count - 10; i += 8) { /* the last store reaches 4 bytes past its 8 pixels */
+        __m256i level[3];
+        for (int c = 0; c < 3; c++) {
+            __m256 value = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(in[c] + i), zero), most);
+            level[c] = _mm256_cvttps_epi32(_mm256_add_ps(value, half));
+        }
+        __m256i pixels = _mm256_or_si256(_mm256_or_si256(level[0], _mm256_slli_epi32(level[1], 8)),
+                                         _mm256_slli_epi32(level[2], 16));
+        pixels = _mm256_shuffle_epi8(pixels, squeeze);
+        _mm_storeu_si128((__m128i *)(out + 3 * i), _mm256_castsi256_si128(pixels));
+        _mm_storeu_si128((__m128i *)(out + 3 * i + 12), _mm256_extracti128_si256(pixels, 1));
+    }
+#endif
+    for (; i < count; i++)
+        for (int c = 0; c < 3; c++) out[3 * i + c] = (uint8_t)(int32_t)(LC_NAME(clip)(in[c][i]) + 0.5f);
+}
+
+static const struct lc_preprocess_ops LC_NAME(preprocess_ops) = {
+    .vertical = LC_NAME(vertical),
+    .vertical_many = LC_NAME(vertical_many),
+    .horizontal_pixels = LC_NAME(horizontal_pixels),
+    .horizontal_plane = LC_NAME(horizontal_plane),
+    .split = LC_NAME(split),
+    .yuv_to_rgb = LC_NAME(yuv_to_rgb),
+    .scale = LC_NAME(scale),
+    .to_half = LC_NAME(to_half),
+    .to_bytes = LC_NAME(to_bytes),
+    .interleave = LC_NAME(interleave),
+    .interleave_bytes = LC_NAME(interleave_bytes),
+};
+#undef LC_BIAS
