@@ -1,0 +1,74 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from ..engine.errors import UsageError
+
+Model = Annotated[str, typer.Option("--model", "-m", help="Name of a model, or the folder of a bundle.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="auto, openvino, onnxruntime or null.", metavar="NAME")
+]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", metavar="NAME")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Cores to use.", show_default="those this process may use"),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size", metavar="WxH", help="Size the network sees.", show_default="by the picture's aspect"
+    ),
+]
+RequireGpu = Annotated[
+    bool, typer.Option("--require-gpu", help="Fail with exit code 4 rather than run on a CPU.")
+]
+OnlyMask = Annotated[bool, typer.Option("--only-mask", "-om", help="Write the alpha alone.")]
+Bgcolor = Annotated[
+    tuple[int, int, int, int] | None,
+    typer.Option(
+        "--bgcolor", "-bgc", metavar="R G B A", help="Put a colour behind the cut-out, each 0..255."
+    ),
+]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        "--background", metavar="IMAGE|blur", help="Put a picture, or a blur of its own, behind the cut-out."
+    ),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Say more; -vv also shows tracebacks."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def parse_size(text: str | None, option: str) -> tuple[int, int] | None:
+    """``"1920x1080"`` to ``(1920, 1080)``; UsageError naming ``option`` for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise UsageError(f"{option}: expected WIDTHxHEIGHT, such as 1920x1080, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def check_background(
+    only_mask: bool, bgcolor: tuple[int, int, int, int] | None, background: str | None
+) -> None:
+    """UsageError if the options contradict each other, or a colour is out of range."""
+    if bgcolor is not None and any(not 0 <= value <= 255 for value in bgcolor):
+        raise UsageError(f"--bgcolor: expected four numbers from 0 to 255, got {' '.join(map(str, bgcolor))}")
+    given = [
+        name for name, value in (("--bgcolor", bgcolor), ("--background", background)) if value is not None
+    ]
+    if only_mask:
+        given.insert(0, "--only-mask")
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: expected only one of them")

@@ -1,0 +1,265 @@
+"""What is installed here, what would run and why: ``livecut doctor``, and the check behind
+``--require-gpu``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import DeviceUnavailable, LivecutError
+from .registry import DEFAULT_MODEL
+
+CODECS = {
+    "libvpx-vp9": "VP9 in WebM, with alpha",
+    "prores_ks": "ProRes 4444 in MOV, with alpha",
+    "ffv1": "FFV1 in MKV, with alpha",
+    "libx264": "H.264 in MP4, composited",
+}
+Status = Literal["ok", "absent", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    name: str
+    status: Status
+    """``ok``; ``absent``: not here, and needed only by what its text says; ``bad``: here and broken."""
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+    """The same for machines."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def examine(model: str = DEFAULT_MODEL, backend: str = "auto", precision: str = "auto") -> list[Finding]:
+    """Look at everything livecut can use here. Slow by design (about a second): it opens what it reports.
+
+    Parameters
+    ----------
+    model, backend, precision : str
+        As for ``Session``: what the last line tries to run.
+    """
+    findings = list(_python())
+    findings += [_cpu(), _cores(), _openvino(), _onnxruntime(), _gpu()]
+    findings += _codecs()
+    findings += [_display(), _cameras()]
+    findings += _models()
+    findings.append(_would_run(model, backend, precision))
+    return findings
+
+
+def _safely(name: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
+    """A doctor does not fall ill: whatever a broken library raises becomes its own line."""
+
+    def wrap(look: Callable[[], Finding]) -> Callable[[], Finding]:
+        def looked() -> Finding:
+            try:
+                return look()
+            except Exception as error:
+                return Finding(name, "bad", f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+        return looked
+
+    return wrap
+
+
+def _python() -> Iterator[Finding]:
+    from .. import __version__
+
+    system = f"{platform.system()} {platform.machine()}"
+    data = {"livecut": __version__, "python": platform.python_version(), "system": system}
+    yield Finding("livecut", "ok", f"{__version__}, Python {data['python']}, {system}", data)
+    packages = {}
+    for name in ("numpy", "opencv-python", "pillow", "onnx", "av", "typer", "rich"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = ""
+    missing = [name for name, number in packages.items() if not number]
+    text = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
+    if missing:
+        text += f"; not installed by pip: {', '.join(missing)}"
+    yield Finding("packages", "ok", text, packages)
+
+
+@_safely("processor")
+def _cpu() -> Finding:
+    from .. import kernels
+
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux, or an Arm that does not say
+    features = list(kernels.cpu_features())
+    asked = os.environ.get("LIVECUT_SIMD")
+    chosen = (
+        f"{', '.join(features) or 'plain'}{f'; LIVECUT_SIMD={asked} asks for a lower one' if asked else ''}"
+    )
+    return Finding(
+        "processor", "ok", f"{model}; kernels can use {chosen}", {"model": model, "features": features}
+    )
+
+
+@_safely("cores")
+def _cores() -> Finding:
+    from .threads import affinity, available_cpus, cgroup_quota
+
+    quota, mask, all_cores = cgroup_quota(), len(affinity()), os.cpu_count()
+    data = {"machine": all_cores, "affinity": mask, "cgroup_quota": quota, "used": available_cpus()}
+    limit = f"cgroup quota {quota:g}" if quota else "no cgroup quota"
+    return Finding(
+        "cores", "ok", f"{available_cpus()} used of {all_cores}; {mask} by affinity, {limit}", data
+    )
+
+
+@_safely("openvino")
+def _openvino() -> Finding:
+    if find_spec("openvino") is None:
+        return Finding(
+            "openvino", "absent", "not installed: pip install openvino; the default backend on a CPU"
+        )
+    import openvino
+
+    core = openvino.Core()
+    devices = {
+        name: [str(c) for c in core.get_property(name, "OPTIMIZATION_CAPABILITIES")]
+        for name in core.available_devices
+    }
+    number = openvino.__version__.split("-")[0]
+    text = "; ".join(f"{name}: {', '.join(capabilities)}" for name, capabilities in devices.items())
+    return Finding("openvino", "ok", f"{number}; {text}", {"version": number, "devices": devices})
+
+
+@_safely("onnxruntime")
+def _onnxruntime() -> Finding:
+    if find_spec("onnxruntime") is None:
+        text = "not installed: pip install livecut[onnxruntime]; needed for --backend onnxruntime"
+        return Finding("onnxruntime", "absent", text)
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    data = {"version": onnxruntime.__version__, "providers": providers}
+    return Finding("onnxruntime", "ok", f"{onnxruntime.__version__}; {', '.join(providers)}", data)
+
+
+@_safely("gpu")
+def _gpu() -> Finding:
+    driver = _nvidia_driver()
+    packages = {name: find_spec(name) is not None for name in ("tensorrt", "pycuda")}
+    data = {"nvidia_driver": driver, **packages, "used": False}
+    have = "; ".join(
+        f"{name} {'installed' if there else 'not installed'}" for name, there in packages.items()
+    )
+    found = f"NVIDIA driver {driver}" if driver else "no NVIDIA driver"
+    return Finding(
+        "gpu", "absent", f"{found}; {have}; this version has no GPU backend and runs on the CPU", data
+    )
+
+
+def _nvidia_driver() -> str | None:
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return next((word for word in text.split() if word[:1].isdigit() and "." in word), "of unknown version")
+
+
+def check_gpu() -> None:
+    """Raise DeviceUnavailable, as nothing here would run a model on a GPU; the message says what is
+    missing.
+    """
+    driver = _nvidia_driver()
+    found = f"an NVIDIA GPU is here (driver {driver}), but" if driver else "there is no NVIDIA GPU here, and"
+    raise DeviceUnavailable(
+        f"--require-gpu: {found} this version of livecut has no GPU backend (openvino and onnxruntime run on "
+        "the CPU); drop --require-gpu to run there"
+    )
+
+
+def _codecs() -> Iterator[Finding]:
+    try:
+        import av
+    except ImportError as error:
+        yield Finding("codecs", "bad", f"the package av does not load: {error}")
+        return
+    for name, use in CODECS.items():
+        there = name in av.codecs_available
+        text = use if there else f"missing in this build of av: no {use}"
+        yield Finding(name, "ok" if there else "absent", text, {"encoder": there})
+
+
+@_safely("display")
+def _display() -> Finding:
+    where = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+    if where or sys.platform in ("darwin", "win32"):
+        return Finding("display", "ok", where or "the desktop", {"display": where})
+    return Finding(
+        "display", "absent", "no DISPLAY or WAYLAND_DISPLAY; needed for the sink window", {"display": None}
+    )
+
+
+@_safely("cameras")
+def _cameras() -> Finding:
+    if sys.platform != "linux":
+        return Finding("cameras", "ok", "not listed on this system; try camera://0")
+    cameras = sorted(str(path) for path in Path("/dev").glob("video*"))
+    if not cameras:
+        return Finding(
+            "cameras", "absent", "none under /dev/video*; synthetic:// is one for trying", {"cameras": []}
+        )
+    closed = [path for path in cameras if not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        text = f"{', '.join(cameras)}; no permission for {', '.join(closed)}: join the group video"
+        return Finding("cameras", "bad", text, {"cameras": cameras})
+    return Finding("cameras", "ok", ", ".join(cameras), {"cameras": cameras})
+
+
+def _models() -> Iterator[Finding]:
+    from .manifest import Manifest
+    from .registry import available_models
+
+    found = available_models()
+    if not found:
+        yield Finding("models", "bad", "none; the package is incomplete: install it again")
+    for name, folder in found.items():
+        try:
+            manifest = Manifest.load(folder)
+            manifest.check_file()
+        except LivecutError as error:
+            yield Finding(f"model {name}", "bad", str(error), {"folder": str(folder)})
+            continue
+        size = manifest.model_path.stat().st_size
+        data = {
+            "folder": str(folder),
+            "version": manifest.version,
+            "licence": manifest.licence,
+            "bytes": size,
+        }
+        text = f"{manifest.version}, {manifest.licence}, {size / 1e6:.1f} MB, sha256 is right, {folder}"
+        yield Finding(f"model {name}", "ok", text, data)
+
+
+def _would_run(model: str, backend: str, precision: str) -> Finding:
+    """Open what a command would open: the only honest way to say what would run."""
+    from .session import Session
+
+    try:
+        with Session(model, backend=backend, precision=precision) as session:
+            info, reason = session.info, session.reason
+            text = f"{session.manifest.name} on {info} ({info.details}); {reason}"
+    except LivecutError as error:
+        return Finding("would run", "bad", str(error), {"exit_code": error.exit_code})
+    return Finding("would run", "ok", text, {**info.to_json(), "reason": reason})
