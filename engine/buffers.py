@@ -68,8 +68,8 @@ class Slot:
     geometry: Any = None
     small: np.ndarray | None = None
     """The frame at network size, uint8 ``(h, w, 3)`` RGB: the guide for refining."""
-    durations: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Seconds in capture, preprocess, infer, postprocess."""
+    durations: list[float] = field(default_factory=lambda: [0.0] * 3)
+    """Seconds in capture, preprocess, infer."""
 
 
 def planes_for(format: str, size_wh: tuple[int, int]) -> tuple[np.ndarray, ...]:

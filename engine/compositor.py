@@ -134,7 +134,7 @@ class Compositor:
         frame_wh, input_wh = (frame.width, frame.height), slot.geometry.input_wh
         if (frame_wh, input_wh) != (self._frame_wh, self._input_wh):
             self._frame_wh, self._input_wh = frame_wh, input_wh
-            self._scratch = kernels.RefineScratch(frame_wh, input_wh)
+            self._scratch = kernels.RefineScratch(frame_wh, input_wh, threads)
             self._fitted = self._fitted_from = None
         if out is None or out.format != self.output or (out.width, out.height) != frame_wh:
             out = Frame(planes_for(self.output, frame_wh), self.output, 0, 0.0, 0.0)

@@ -183,7 +183,8 @@ class Session:
         engine = slot.engine
         if self._state_of is not engine:
             self._state, self._state_of = engine.new_state(), engine
-        self._state = engine.infer(slot.buffer, self._state)
+        with engine.thread_context():
+            self._state = engine.infer(slot.buffer, self._state)
 
     def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
         """Check and smooth the slot's alpha, and compose the output frame from it.
@@ -268,8 +269,7 @@ class Session:
         if compositor is None:
             compositor = self._compositors[output] = Compositor(output)
         self.preprocess(frame, slot)
-        with slot.engine.thread_context():
-            self.infer(slot)
+        self.infer(slot)
         try:
             return self.postprocess(slot, compositor)
         finally:

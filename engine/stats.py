@@ -120,8 +120,8 @@ class Progress:
 
 @dataclass
 class StreamStats:
-    """Collects the figures of one stream. Every method is called by one thread; the capture side owns ``read``,
-    the output side the rest."""
+    """Collects the figures of one stream. The capturing thread calls ``frame_read`` and counts ``dropped``;
+    the writing one calls the rest."""
 
     frame_seconds: float | None = None
     """One frame time of a live source; None where no frame can be late."""
@@ -170,18 +170,17 @@ class StreamStats:
 
     def progress(self, frames: int | None, latency: float) -> Progress:
         """A snapshot for the caller."""
-        return Progress(
-            self.read + self.lost, self.written, self.dropped + self.lost, frames, self.seconds, latency * 1e3
-        )
+        frames_in, dropped = self.read + self.lost, self.dropped + self.lost
+        return Progress(frames_in, self.written, dropped, frames, self.seconds, latency * 1e3)
 
     def report(self, backend: dict[str, Any]) -> StreamReport:
-        """The figures so far."""
+        """The figures of a stream that has ended: what was read and not written was dropped."""
         self._memory.sample(force=True)
         latency = {f"p{name}": self.latency.percentile(q) * 1e3 for name, q in _PERCENTILES}
         return StreamReport(
             frames_in=self.read + self.lost,
             frames_out=self.written,
-            dropped=self.dropped + self.lost,
+            dropped=self.read + self.lost - self.written,
             late=self.late,
             fps=(self.written - 1) / self.seconds if self.written > 1 and self.seconds > 0 else 0.0,
             latency_ms={**latency, "max": self.latency.maximum * 1e3},

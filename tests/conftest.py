@@ -39,3 +39,20 @@ def pytest_collection_modifyitems(items):
 def rng():
     """Seeded per test, so a failure reproduces from the test name alone."""
     return np.random.default_rng(20240)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """The folder of a bundle of a few kilobytes: alpha is the red channel."""
+    import bundles
+
+    return bundles.write_bundle(tmp_path_factory.mktemp("models") / "tiny", bundles.red_as_alpha())
+
+
+@pytest.fixture(scope="session")
+def tiny_stateful_model(tmp_path_factory):
+    """A bundle with a recurrent state: alpha is half of red and half of the alpha before."""
+    import bundles
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-stateful"
+    return bundles.write_bundle(folder, bundles.half_of_before(), state=bundles.HALF_STATE)

@@ -26,6 +26,10 @@ class SourceInfo:
     ``drop-oldest``."""
     has_alpha: bool = False
     """Whether frames carry an input alpha."""
+    matrix: str = "bt709"
+    """``bt601`` or ``bt709``: colour matrix of planar frames."""
+    full_range: bool = False
+    """Luma range of planar frames."""
     audio: str | None = None
     """Path of a file whose audio belongs to this stream, for a sink that keeps it; None without audio."""
     name: str = ""
@@ -35,10 +39,9 @@ class SourceInfo:
 class Source(ABC):
     """Frames in, in order.
 
-    Calls come in this order: ``open`` once, ``read`` any number of times, ``close`` once, also after an
-    error in ``open``. ``open`` and ``read`` are called from one thread; ``close`` may come from another,
-    and while ``read`` is blocked it must make it return (None or SourceError) within a second: that is how
-    a stream is stopped.
+    Calls come in this order, all from one thread: ``open`` once, ``read`` any number of times, ``close`` once,
+    also after an error in ``open``. Only ``interrupt`` may come from another thread, or a signal handler: it
+    makes a blocked ``read`` return (None or SourceError) within a second, which is how a stream is stopped.
 
     Who owns the pixels: the planes of a frame that ``read`` returned are left alone by the source until
     that very frame is passed back as ``out``. A source that fills its own buffers therefore writes into
@@ -83,7 +86,10 @@ class Source(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what ``open`` took; safe to call twice, and from another thread than ``read``'s."""
+        """Release what ``open`` took; safe to call twice."""
+
+    def interrupt(self) -> None:  # noqa: B027  a source whose read never waits for long needs none
+        """Make a blocked ``read`` return soon, and later ones at once. Sets a flag or an event, frees nothing."""
 
     def __enter__(self) -> Source:
         self.open()

@@ -1,0 +1,120 @@
+"""Tiny model bundles, a few kilobytes each, made where a test needs them."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write_bundle(folder, graph, *, state=(), **changes):
+    """Write ``graph`` and a fitting manifest; ``changes`` replaces keys (``input__mean`` sets one)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    manifest = {
+        "format": 1,
+        "name": folder.name,
+        "version": "1.0",
+        "file": "model.onnx",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "input": {
+            "name": "image",
+            "layout": "NCHW",
+            "dtype": "float32",
+            "color": "RGB",
+            "mean": [0, 0, 0],
+            "std": [255, 255, 255],
+            "sizes_wh": [[64, 32], [32, 32], [32, 64]],
+            "multiple_of": 32,
+            "fit": "letterbox",
+            "pad_value": [114, 114, 114],
+        },
+        "output": {"name": "alpha", "range": [0, 1]},
+        "state": list(state),
+        "licence": "Apache-2.0",
+    }
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = manifest
+        for step in path:
+            place = place[step]
+        place[last] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def picture_input(name="image"):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "height", "width"])
+
+
+def plane(name):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, "height", "width"])
+
+
+def weights(name, values):
+    return numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+
+def red_as_alpha():
+    """alpha = clip(red, 0, 1): a 1x1 convolution that picks the first channel."""
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "pick"], ["red"], kernel_shape=[1, 1]),
+            helper.make_node("Clip", ["red", "zero", "one"], ["alpha"]),
+        ],
+        "red_as_alpha",
+        [picture_input()],
+        [plane("alpha")],
+        [weights("pick", [[[[1]], [[0]], [[0]]]]), weights("zero", 0), weights("one", 1)],
+    )
+
+
+def sigmoid_of_sum():
+    """alpha = sigmoid(sum of channels): every channel counts."""
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "sum"], ["logit"], kernel_shape=[1, 1]),
+            helper.make_node("Sigmoid", ["logit"], ["alpha"]),
+        ],
+        "sigmoid_of_sum",
+        [picture_input()],
+        [plane("alpha")],
+        [weights("sum", np.ones((1, 3, 1, 1)))],
+    )
+
+
+def half_of_before():
+    """alpha = clip(red / 2 + memory / 2); memory of the next frame = alpha."""
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "pick"], ["half_red"], kernel_shape=[1, 1]),
+            helper.make_node("Mul", ["memory", "half"], ["half_memory"]),
+            helper.make_node("Add", ["half_red", "half_memory"], ["alpha"]),
+            helper.make_node("Identity", ["alpha"], ["memory_after"]),
+        ],
+        "half_of_before",
+        [picture_input(), plane("memory")],
+        [plane("alpha"), plane("memory_after")],
+        [weights("pick", [[[[0.5]], [[0]], [[0]]]]), weights("half", 0.5)],
+    )
+
+
+HALF_STATE = ({"input": "memory", "output": "memory_after", "shape": [1, 1, "height", "width"]},)
+
+
+def root_of_red():
+    """alpha = sqrt(red - 0.5): NaN where red is below a half."""
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "pick", "shift"], ["shifted"], kernel_shape=[1, 1]),
+            helper.make_node("Sqrt", ["shifted"], ["alpha"]),
+        ],
+        "root_of_red",
+        [picture_input()],
+        [plane("alpha")],
+        [weights("pick", [[[[1]], [[0]], [[0]]]]), weights("shift", [-0.5])],
+    )
