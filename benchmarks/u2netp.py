@@ -1,9 +1,9 @@
 """U2Netp (Qin et al. 2020) as ONNX with seeded random weights: what many background removers run on a CPU.
 
-The layout is that of the published small model: eleven residual U-blocks of 16 inner and 64 outer channels, six
-side outputs fused by a 1x1 convolution, seven sigmoids out; batch normalisation is folded into the convolutions,
-as runtimes do on loading. 1.13 M parameters, 19.8 GMACs at 320x320. Random weights cost what trained ones cost;
-the picture that comes out means nothing.
+The layout is that of the published small model: eleven residual U-blocks of 16 inner and 64 outer channels,
+six side outputs fused by a 1x1 convolution, seven sigmoids out; batch normalisation is folded into the
+convolutions, as runtimes do on loading. 1.13 M parameters, 19.8 GMACs at 320x320. Random weights cost what
+trained ones cost; the picture that comes out means nothing.
 """
 
 from __future__ import annotations
