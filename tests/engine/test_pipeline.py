@@ -1,0 +1,465 @@
+"""The pipeline: order, policies, errors, ends. Fakes decide when everything happens; nothing sleeps."""
+
+import threading
+
+import numpy as np
+import pytest
+from fakes import (
+    PATIENCE_SECONDS,
+    FakeClock,
+    MemorySource,
+    RecordingSink,
+    RedBackend,
+    SlowBackend,
+    grey_frame,
+    must,
+)
+
+from livecut.engine.clock import MonotonicClock
+from livecut.engine.compositor import Compositor
+from livecut.engine.errors import BackendError, LivecutError, SinkError, SourceError, UsageError
+from livecut.engine.frame import Frame
+from livecut.engine.pipeline import Pipeline
+from livecut.engine.session import Session
+
+POLICIES = ("wait", "drop-oldest")
+
+
+@pytest.fixture
+def make(tiny_model):
+    """Make a pipeline of fakes; sessions are closed at the end."""
+    sessions = []
+
+    def make(source, sink=None, *, backend=RedBackend, output="RGBA", background=None, **options):
+        session = Session(tiny_model, backend=backend, threads=1, refine=False, decontaminate=False)
+        sessions.append(session)
+        sink = sink or RecordingSink()
+        options.setdefault("clock", FakeClock())
+        return Pipeline(source, session, Compositor(output, background), sink, **options)
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+def frames(count, **options):
+    return [grey_frame(index, **options) for index in range(count)]
+
+
+# -- order, and alpha k on picture k
+
+
+def test_wait_writes_every_frame_in_order(make):
+    pipeline = make(MemorySource(frames(200)), policy="wait")
+    report = pipeline.run()
+    assert pipeline.sink.indices == list(range(200))
+    assert (report.frames_in, report.frames_out, report.dropped) == (200, 200, 0)
+    assert pipeline.source.closed
+    assert (pipeline.sink.closed, pipeline.sink.aborted) == (1, 0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_alpha_k_is_only_ever_on_picture_k(make, policy):
+    pipeline = make(MemorySource(frames(200), is_live=True), policy=policy)
+    pipeline.run()
+    assert pipeline.sink.frames
+    for frame in pipeline.sink.frames:
+        colour, alpha = frame.image[..., :3], frame.image[..., 3]
+        assert np.all(colour == frame.index)
+        assert np.all(np.abs(alpha.astype(int) - frame.index) <= 1)
+
+
+def test_times_of_a_frame_reach_the_sink(make):
+    pipeline = make(MemorySource(frames(3)))
+    pipeline.run()
+    assert [frame.pts_seconds for frame in pipeline.sink.frames] == [0.0, 0.04, 0.08]
+    assert [frame.due_seconds for frame in pipeline.sink.frames] == [100.0, 100.04, 100.08]
+
+
+@pytest.mark.parametrize(("is_live", "policy", "drops"), [(False, "auto", False), (True, "auto", True)])
+def test_auto_waits_for_files_and_drops_for_cameras(make, is_live, policy, drops):
+    backend = SlowBackend()
+    pipeline = make(live_source(backend, 6, is_live=is_live), backend=lambda: backend, policy=policy)
+    if not drops:
+        for _ in range(6):
+            backend.release.release()
+    pipeline.run()
+    assert pipeline.sink.indices == ([0, 5] if drops else list(range(6)))
+
+
+# -- drop-oldest, exactly
+
+
+def live_source(backend, count, *, is_live=True, read=None):
+    """Frame 0 goes into the network; all the others come while it is there; then the network goes on."""
+
+    def before_read(position):
+        if is_live and position == 1:
+            must(backend.started.acquire(timeout=PATIENCE_SECONDS), "inference")
+        if is_live and position == count:
+            for _ in range(count):
+                backend.release.release()
+
+    return MemorySource(read or frames(count), is_live=is_live, before_read=before_read)
+
+
+def test_drop_oldest_keeps_the_newest_of_the_frames_that_waited(make):
+    backend = SlowBackend()
+    pipeline = make(live_source(backend, 8), backend=lambda: backend, policy="drop-oldest")
+    report = pipeline.run()
+    assert pipeline.sink.indices == [0, 7]
+    assert (report.frames_in, report.frames_out, report.dropped) == (8, 2, 6)
+
+
+def test_frames_that_the_camera_lost_count_as_dropped(make):
+    lost = [grey_frame(index) for index in (0, 1, 5)]
+    pipeline = make(MemorySource(lost), policy="wait")
+    report = pipeline.run()
+    assert pipeline.sink.indices == [0, 1, 5]
+    assert (report.frames_in, report.frames_out, report.dropped) == (6, 3, 3)
+
+
+def test_a_slow_sink_does_not_let_frames_grow_old(make):
+    """While the first frame is being written, at most one more is picked; the next is the newest there is."""
+    read_all = threading.Event()
+    source = MemorySource(frames(20), is_live=True)
+    source.before_read = lambda position: read_all.set() if position == 20 else None
+    sink = RecordingSink(
+        before_write=lambda frame: must(read_all.wait(PATIENCE_SECONDS), "the end of the source")
+    )
+    pipeline = make(source, sink, policy="drop-oldest")
+    pipeline.run()
+    assert sink.indices[-1] == 19
+    assert sink.indices == sorted(set(sink.indices))
+    assert len(sink.indices) <= 3
+
+
+def test_the_camera_is_never_held_up(make):
+    """With the sink stuck, the source is read to its end; only then does the sink go on."""
+    read_all = threading.Event()
+    source = MemorySource(frames(50), is_live=True)
+    source.before_read = lambda position: read_all.set() if position == 50 else None
+    sink = RecordingSink(
+        before_write=lambda frame: must(read_all.wait(PATIENCE_SECONDS), "the end of the source")
+    )
+    report = make(source, sink, policy="drop-oldest").run()
+    assert report.frames_in == 50
+
+
+def test_wait_holds_up_the_source_rather_than_grow(make):
+    """With the network stuck, only as many frames are read as there are slots."""
+    backend = SlowBackend()
+    ahead = []
+
+    def before_read(position):
+        ahead.append(position - backend.inferred)
+        backend.release.release()
+
+    source = MemorySource(frames(60), before_read=before_read)
+    make(source, backend=lambda: backend, policy="wait", depth=1).run()
+    assert max(ahead) <= 4 + 1 + 1
+
+
+# -- a source that is down
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_last_good_frame_goes_out_again_while_the_source_is_down(make, policy):
+    written = threading.Semaphore(0)
+    seen = [
+        grey_frame(0),
+        grey_frame(1),
+        Frame.repeat(2, 0.08, 100.08),
+        Frame.repeat(3, 0.12, 100.12),
+        grey_frame(4),
+    ]
+
+    def before_read(position):
+        if position:
+            must(written.acquire(timeout=PATIENCE_SECONDS), "a frame written")
+
+    source = MemorySource(seen, is_live=True, before_read=before_read)
+    sink = RecordingSink(before_write=lambda frame: written.release())
+    report = make(source, sink, policy=policy).run()
+    assert sink.indices == [0, 1, 2, 3, 4]
+    assert [int(frame.image[0, 0, 0]) for frame in sink.frames] == [0, 1, 1, 1, 4]
+    assert [frame.pts_seconds for frame in sink.frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert (report.frames_out, report.dropped) == (5, 0)
+
+
+def test_a_source_that_begins_down_shows_nothing_until_its_first_picture(make):
+    source = MemorySource([Frame.repeat(0, 0.0, 100.0), grey_frame(1)], is_live=True)
+    pipeline = make(source, policy="wait")
+    pipeline.run()
+    assert pipeline.sink.indices == [1]
+
+
+def test_a_repeat_never_displaces_a_picture(make):
+    backend = SlowBackend()
+    seen = [grey_frame(0), grey_frame(1), Frame.repeat(2, 0.08, 100.08)]
+    pipeline = make(live_source(backend, 3, read=seen), backend=lambda: backend, policy="drop-oldest")
+    pipeline.run()
+    assert pipeline.sink.indices == [0, 1]
+
+
+# -- errors
+
+
+class Boom(Exception):
+    pass
+
+
+def failing(stage, at=5):
+    """Parts of a pipeline of which one fails at frame ``at``."""
+
+    def boom(position):
+        if getattr(position, "index", position) == at:
+            raise Boom("went wrong")
+
+    source_frames = frames(20)
+    backend, sink = RedBackend, RecordingSink()
+    if stage == "capture":
+        source_frames[at] = Boom("went wrong")
+    elif stage == "preprocess":
+        source_frames[at] = Frame((np.zeros((32, 64, 3), np.float32),), "RGB", at, 0.0, 0.0)
+    elif stage == "infer":
+        backend = lambda: RedBackend(boom)  # noqa: E731
+    elif stage == "postprocess":
+        source_frames[at] = grey_frame(at)
+        source_frames[at].alpha = np.zeros((1, 1), np.uint8)
+    else:
+        sink = RecordingSink(before_write=boom)
+    return MemorySource(source_frames), backend, sink
+
+
+def one_at_a_time(source, sink):
+    """Read a frame only when the one before has been written, or the stream is told to end."""
+    turn = threading.Semaphore(1)
+    source.before_read = lambda position: must(turn.acquire(timeout=PATIENCE_SECONDS), "a frame written")
+    interrupt, before = source.interrupt, sink.before_write
+
+    def before_write(frame):
+        if before is not None:
+            before(frame)
+        turn.release()
+
+    sink.before_write = before_write
+    source.interrupt = lambda: (interrupt(), turn.release())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        ("capture", SourceError),
+        ("preprocess", LivecutError),
+        ("infer", BackendError),
+        ("postprocess", LivecutError),
+        ("output", SinkError),
+    ],
+)
+def test_an_error_in_any_stage_surfaces_once_and_closes_the_sink(make, stage, kind, policy):
+    source, backend, sink = failing(stage)
+    if policy == "drop-oldest":
+        one_at_a_time(source, sink)  # so that none is dropped and every frame reaches the stage that fails
+    pipeline = make(source, sink, backend=backend, policy=policy)
+    with pytest.raises(kind, match=stage) as caught:
+        pipeline.run()
+    assert "\n" not in str(caught.value)
+    assert sink.indices == list(range(5))
+    assert (sink.closed, sink.aborted) == (1, 0)
+    assert source.closed
+    assert pipeline.report.frames_out == 5
+    assert not [t for t in threading.enumerate() if t.name.startswith("livecut-")]
+
+
+def test_our_own_errors_pass_unchanged(make):
+    source = MemorySource([grey_frame(0), SourceError("camera unplugged; plug it in")])
+    with pytest.raises(SourceError, match=r"^camera unplugged; plug it in$"):
+        make(source).run()
+
+
+def test_a_stream_that_wrote_nothing_leaves_nothing(make):
+    pipeline = make(MemorySource([Boom("went wrong")]))
+    with pytest.raises(SourceError):
+        pipeline.run()
+    assert (pipeline.sink.closed, pipeline.sink.aborted) == (0, 1)
+
+
+def test_a_sink_that_cannot_finish_is_aborted(make):
+    sink = RecordingSink(fail_close=True)
+    with pytest.raises(SinkError, match="disk full"):
+        make(MemorySource(frames(3)), sink).run()
+    assert (sink.closed, sink.aborted) == (0, 1)
+
+
+def test_a_source_that_does_not_open_is_closed_and_the_sink_never_opened(make):
+    source, sink = MemorySource([]), RecordingSink()
+    source.open = lambda: (_ for _ in ()).throw(SourceError("no such camera"))
+    with pytest.raises(SourceError, match="no such camera"):
+        make(source, sink).run()
+    assert source.closed
+    assert sink.stream is None
+    assert (sink.closed, sink.aborted) == (0, 0)
+
+
+def test_an_error_in_the_progress_callback_ends_the_stream_with_that_error(make):
+    def progress(_):
+        raise Boom("in the caller's own code")
+
+    pipeline = make(MemorySource(frames(50)), on_progress=progress)
+    with pytest.raises(Boom):
+        pipeline.run()
+    assert pipeline.sink.closed == 1
+
+
+def test_nan_out_of_the_network_stops_the_stream_with_one_line(make):
+    class NanBackend(RedBackend):
+        def infer(self, buffer, state):
+            buffer.alpha.fill(np.nan if self.inferred == 2 else 0.5)
+            self.inferred += 1
+
+    pipeline = make(MemorySource(frames(10)), backend=NanBackend)
+    with pytest.raises(BackendError, match=r"frame 2: the network returned NaN .* try --precision fp32"):
+        pipeline.run()
+    assert pipeline.sink.indices == [0, 1]
+
+
+# -- stopping
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_stop_writes_what_is_in_flight_and_closes_the_sink(make, policy):
+    sink = RecordingSink()
+    pipeline = make(MemorySource([], endless=True, is_live=True), sink, policy=policy)
+    sink.before_write = lambda frame: pipeline.stop() if len(sink.frames) == 10 else None
+    report = pipeline.run()
+    assert report.frames_out >= 11
+    assert sink.indices == sorted(sink.indices)
+    assert sink.closed == 1
+    assert pipeline.source.closed
+
+
+def test_ctrl_c_without_a_handler_closes_the_sink_and_goes_on_up(make):
+    def before_write(frame):
+        if frame.index == 3:
+            raise KeyboardInterrupt
+
+    pipeline = make(MemorySource(frames(50)), RecordingSink(before_write=before_write))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run()
+    assert pipeline.sink.closed == 1
+    assert pipeline.source.closed
+
+
+def test_stop_before_the_source_is_open_says_so(make):
+    pipeline = make(MemorySource([], endless=True))
+
+    def open_slowly():
+        pipeline.stop()
+        raise SourceError("interrupted")
+
+    pipeline.source.open = open_slowly
+    with pytest.raises(SourceError):
+        pipeline.run()
+
+
+def test_a_pipeline_runs_once(make):
+    pipeline = make(MemorySource(frames(1)))
+    pipeline.run()
+    with pytest.raises(UsageError, match="runs once"):
+        pipeline.run()
+
+
+def test_an_empty_source_gives_an_empty_report(make):
+    pipeline = make(MemorySource([]))
+    report = pipeline.run()
+    assert (report.frames_in, report.frames_out, report.fps) == (0, 0, 0)
+
+
+# -- sizes
+
+
+def test_a_camera_that_comes_back_with_another_size_is_fitted_into_the_stream(make):
+    other = [grey_frame(index, (32, 64), value=200) for index in range(2, 4)]
+    pipeline = make(MemorySource([grey_frame(0, value=100), grey_frame(1, value=100), *other]))
+    pipeline.run()
+    assert [frame.image.shape for frame in pipeline.sink.frames] == [(32, 64, 4)] * 4
+    alpha = pipeline.sink.frames[3].image[..., 3]
+    assert np.all(alpha[:, 26:38] >= 199)  # the portrait picture stands in the middle
+    assert not alpha[:, :20].any()  # and its margins are background
+    assert not alpha[:, 44:].any()
+
+
+def test_a_sink_without_a_fixed_size_gets_frames_as_they_are(make):
+    sizes = [(64, 32), (32, 64), (50, 41), (64, 32)]
+    source = MemorySource([grey_frame(index, size) for index, size in enumerate(sizes)])
+    pipeline = make(source, RecordingSink(fixed_size=False))
+    pipeline.run()
+    assert [(frame.width, frame.height) for frame in pipeline.sink.frames] == sizes
+
+
+def test_slots_and_outputs_are_reused(make):
+    """In steady state every buffer a frame passes through is one of a few made at the start."""
+    inputs, outputs = set(), set()
+
+    class Watching(RedBackend):
+        def infer(self, buffer, state):
+            inputs.add((id(buffer), buffer.input.ctypes.data))
+            super().infer(buffer, state)
+
+    sink = RecordingSink(before_write=lambda frame: outputs.add(frame.planes[0].ctypes.data))
+    pipeline = make(MemorySource(frames(250)), sink, backend=Watching, policy="wait", depth=2)
+    pipeline.run()
+    assert len(inputs) <= 6
+    assert len(outputs) <= 3
+
+
+# -- figures
+
+
+def test_latency_counts_from_the_moment_a_frame_was_due(make):
+    clock = FakeClock()
+    source = MemorySource([grey_frame(0, start=99.75)])  # due a quarter of a second ago
+    report = make(source, clock=clock).run()
+    assert report.latency_ms["p50"] == pytest.approx(250, rel=0.01)
+
+
+def test_stage_times_count_work_and_not_waiting(make):
+    clock = FakeClock()
+    source = MemorySource(frames(4, start=0.0), is_live=True, before_read=lambda position: clock.advance(0.5))
+    report = make(
+        source, RecordingSink(before_write=lambda f: clock.advance(0.25)), clock=clock, policy="wait"
+    ).run()
+    assert report.stages["output"]["p50"] >= 249
+    assert report.backend == {"name": "red", "device": "test", "precision": "fp32", "threads": 1}
+
+
+def test_progress_tells_how_far_the_stream_is(make):
+    seen = []
+    clock = FakeClock()
+    source = MemorySource(frames(5), before_read=lambda position: clock.advance(1))
+    make(source, clock=clock, on_progress=seen.append).run()
+    assert seen
+    assert seen[0].frames == 5
+    assert [p.frames_out for p in seen] == sorted({p.frames_out for p in seen})
+
+
+def test_the_default_clock_is_monotonic(make):
+    assert isinstance(make(MemorySource([]), clock=None).clock, MonotonicClock)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"policy": "drop-newest"}, "policy: expected one of auto, wait, drop-oldest, got 'drop-newest'"),
+        ({"depth": -1}, "depth: expected at least 0, got -1"),
+        (
+            {"output": "I420", "background": (0, 0, 0)},
+            "the sink takes RGBA, BGR, ALPHA, the compositor makes I420",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_it_starts(make, options, message):
+    with pytest.raises(UsageError, match=message):
+        make(MemorySource([]), **options)
