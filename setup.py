@@ -68,6 +68,7 @@ setup(
     ext_modules=cythonize(
         [
             kernel("preprocess", "preprocess.c"),
+            kernel("refine", "refine.c"),
             kernel("threads", "threads.c"),
         ],
         compiler_directives=DIRECTIVES,

@@ -1,0 +1,10 @@
+/* The loops of one instruction set, in the order in which they use one another. */
+#include "refine_arith_impl.h"
+#include "refine_pixels_impl.h"
+#include "refine_small_impl.h"
+#include "refine_fusion_impl.h"
+#include "refine_rows_impl.h"
+#include "refine_frame_impl.h"
+#include "refine_planar_impl.h"
+#include "refine_over_impl.h"
+#include "refine_blur_impl.h"

@@ -1,0 +1,164 @@
+/* Bands of rows of the output: classes of blocks, then packed rows or pairs of 4:2:0 rows. Included once per
+ * instruction set. */
+
+typedef struct {
+    lc_work *w;
+    lc_slot *slot;
+    lc_ring grid, colours;
+} LC_NAME(band);
+
+static void LC_NAME(open_band)(LC_NAME(band) *band, lc_work *w) {
+    lc_slot *slot = lc_acquire(w);
+    const lc_refine_job *job = w->job;
+    band->w = w;
+    band->slot = slot;
+    band->grid = (lc_ring){w->grid, (size_t)job->rh * w->grid_row, w->grid_row, w->coefficients, job->rh, -1, 0,
+                           {0}, {0}, &w->fine};
+    band->colours = (lc_ring){w->colours, (size_t)w->fh * w->colour_row, w->colour_row, LC_COLOURS, w->fh, -1, 0,
+                              {0}, {0}, &w->coarse};
+    for (int c = 0; c < LC_COEFFICIENTS; c++) {
+        band->grid.top[c] = slot->edge + (size_t)(2 * c) * w->row;
+        band->grid.bottom[c] = slot->edge + (size_t)(2 * c + 1) * w->row;
+    }
+    for (int c = 0; c < LC_COLOURS; c++) {
+        band->colours.top[c] = slot->colour + (size_t)(2 * c) * w->row;
+        band->colours.bottom[c] = slot->colour + (size_t)(2 * c + 1) * w->row;
+    }
+}
+
+/* The run of blocks of one class that starts at x0: its class, and in *n its columns. */
+static inline int LC_NAME(run)(const lc_work *w, const uint8_t *class_, int x0, int *n) {
+    int block = x0 / LC_BLOCK;
+    const int class_here = class_[block];
+    while (block < w->blocks && class_[block] == class_here) block++;
+    const int end = block * LC_BLOCK < w->job->width ? block * LC_BLOCK : w->job->width;
+    *n = end - x0;
+    return class_here;
+}
+
+/* Bring the coefficient grid to row y; class_ holds the classes of the last row and is renewed where they changed. */
+static void LC_NAME(seek_row)(LC_NAME(band) *band, int y, uint8_t *class_) {
+    const lc_refine_job *job = band->w->job;
+    const int at = lc_place(y, job->height, job->rh, 1, job->rh, &band->grid.weight);
+    if (!LC_NAME(seek)(&band->grid, at, job->width)) return;
+    if (job->refine)
+        LC_NAME(classify)(&band->grid, LC_LOW, LC_HIGH, 0, LC_ONE, class_, job->width);
+    else /* up to 64 and from 32704 no 8-bit blend differs from its end */
+        LC_NAME(classify)(&band->grid, LC_A, LC_A, 64, 32704, class_, job->width);
+    if (job->input_alpha)
+        for (int i = 0; i < band->w->blocks; i++) class_[i] &= 1;
+}
+
+static void LC_NAME(seek_colours)(LC_NAME(band) *band, int y) {
+    const lc_refine_job *job = band->w->job;
+    const int at = lc_place(y, job->height, job->rh, 2, band->w->fh, &band->colours.weight);
+    LC_NAME(seek)(&band->colours, at, job->width);
+}
+
+static void LC_NAME(planes)(uint8_t *buffer, int row, int which, int x0, uint8_t *rgb[3]) {
+    for (int c = 0; c < 3; c++) rgb[c] = buffer + (size_t)(3 * which + c) * row + x0;
+}
+
+/* alpha15 of columns [x0, x0 + n) of row y, where neither side shows alone. `rgb` holds the pixels of a packed frame
+ * when refining. */
+static void LC_NAME(alpha_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_t *const rgb[3], int16_t *alpha) {
+    const lc_work *w = band->w;
+    const lc_refine_job *job = w->job;
+    if (job->refine) {
+        if (job->in_format == LC_I420 || job->in_format == LC_NV12)
+            LC_NAME(luma_of_y)(w, job->in[0] + y * job->in_stride[0] + x0, band->slot->luma, n);
+        else
+            LC_NAME(luma_of_rgb)(w, rgb, band->slot->luma, n);
+        LC_NAME(guided_alpha)(&band->grid, band->slot->luma, alpha, x0, n);
+    } else {
+        LC_NAME(plain_alpha)(&band->grid, alpha, x0, n);
+    }
+    if (job->input_alpha) LC_NAME(multiply_alpha)(alpha, job->input_alpha + y * job->input_alpha_stride + x0, n);
+}
+
+static int LC_NAME(needs_pixels)(const lc_refine_job *job) {
+    const int planar = job->in_format == LC_I420 || job->in_format == LC_NV12;
+    return job->out_format != LC_ALPHA || (job->refine && !planar);
+}
+
+/* A mixed run of a packed or alpha row. */
+static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_t *dst) {
+    const lc_work *w = band->w;
+    const lc_refine_job *job = w->job;
+    lc_slot *slot = band->slot;
+    int16_t *alpha = slot->alpha[0];
+    uint8_t *rgb[3], *back[3];
+    LC_NAME(planes)(slot->pixels, w->row, 0, 0, rgb);
+    if (LC_NAME(needs_pixels)(job)) LC_NAME(load_rgb)(w, y, x0, n, rgb);
+    LC_NAME(alpha_run)(band, y, x0, n, rgb, alpha);
+    if (job->out_format == LC_ALPHA) {
+        LC_NAME(coverage_of)(alpha, dst, n);
+        return;
+    }
+    if (job->decontaminate) {
+        LC_NAME(seek_colours)(band, y);
+        for (int c = 0; c < 3; c++) LC_NAME(decontaminate)(&band->colours, c, rgb[c], alpha, x0, n);
+    }
+    if (job->out_format == LC_RGBA || job->out_format == LC_BGRA) {
+        LC_NAME(coverage_of)(alpha, slot->coverage, n);
+    } else {
+        const uint8_t *source = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
+        LC_NAME(planes)(slot->background, w->row, 0, 0, back);
+        const int swap = job->out_format == LC_BGR;
+        LC_NAME(split3)(source, back[swap ? 2 : 0], back[1], back[swap ? 0 : 2], n);
+        for (int c = 0; c < 3; c++) LC_NAME(blend)(rgb[c], back[c], alpha, n);
+    }
+    LC_NAME(store_packed)(job->out_format, rgb, slot->coverage, dst, n);
+}
+
+/* A run where only the frame shows. */
+static void LC_NAME(frame_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_t *dst) {
+    const lc_work *w = band->w;
+    const lc_refine_job *job = w->job;
+    lc_slot *slot = band->slot;
+    uint8_t *rgb[3];
+    if (job->out_format == LC_ALPHA) {
+        memset(dst, 255, n);
+    } else if (job->out_format == job->in_format && job->out_format <= LC_RGB) {
+        const uint8_t *src = job->in[0] + y * job->in_stride[0] + 3 * x0;
+        if (src != dst) memcpy(dst, src, (size_t)n * 3);
+    } else {
+        LC_NAME(planes)(slot->pixels, w->row, 0, 0, rgb);
+        LC_NAME(load_rgb)(w, y, x0, n, rgb);
+        memset(slot->coverage, 255, n);
+        LC_NAME(store_packed)(job->out_format, rgb, slot->coverage, dst, n);
+    }
+}
+
+/* A run where nothing of the frame shows. */
+static void LC_NAME(background_run)(LC_NAME(band) *band, int y, int x0, int n, int channels, uint8_t *dst) {
+    const lc_work *w = band->w;
+    const lc_refine_job *job = w->job;
+    if (channels != 3) {
+        memset(dst, 0, (size_t)n * channels);
+        return;
+    }
+    const uint8_t *src = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
+    if (src != dst) memcpy(dst, src, (size_t)n * 3);
+}
+
+static void LC_NAME(packed_rows)(void *context, int begin, int end) {
+    LC_NAME(band) band;
+    LC_NAME(open_band)(&band, context);
+    const lc_refine_job *job = band.w->job;
+    const int channels = job->out_format == LC_ALPHA ? 1 : job->out_format <= LC_RGB ? 3 : 4;
+    for (int y = begin; y < end; y++) {
+        LC_NAME(seek_row)(&band, y, band.slot->class_);
+        for (int x0 = 0, n; x0 < job->width; x0 += n) {
+            const int class_ = LC_NAME(run)(band.w, band.slot->class_, x0, &n);
+            uint8_t *dst = job->out[0] + y * job->out_stride[0] + (ptrdiff_t)x0 * channels;
+            if (class_ == 0)
+                LC_NAME(mixed_run)(&band, y, x0, n, dst);
+            else if (class_ == 1)
+                LC_NAME(background_run)(&band, y, x0, n, channels, dst);
+            else
+                LC_NAME(frame_run)(&band, y, x0, n, dst);
+        }
+    }
+    lc_release(band.w, band.slot);
+}

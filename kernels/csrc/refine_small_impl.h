@@ -1,0 +1,225 @@
+/* The small stage: guided-filter coefficients, their envelope, and blur-fusion colours, all on the network's grid.
+ * Included once per instruction set; the loops are written for the compiler to vectorise. Sums are integers, so the
+ * result does not depend on the instruction set or on how rows are shared between threads. */
+
+/* Repeat the last cell of a row into its padding, so that enlarging may read one cell past the end. */
+static inline void LC_NAME(pad_row)(int16_t *row, int n) {
+    for (int i = 0; i < LC_PAD; i++) row[n + i] = row[n - 1];
+}
+
+/* dst[x] = src[x] + ... + src[x + window - 1] for x < n, by doubling. */
+static void LC_NAME(window_sums)(const int32_t *src, int32_t *restrict dst, int32_t *ping, int32_t *pong, int n,
+                                 int window) {
+    int offset = 0, length = n + window - 1;
+    const int32_t *current = src;
+    for (int power = 1; power <= window; power *= 2) {
+        if (window & power) {
+            const int32_t *restrict from = current + offset;
+            if (offset == 0)
+                memcpy(dst, from, (size_t)n * 4);
+            else
+                for (int x = 0; x < n; x++) dst[x] += from[x];
+            offset += power;
+        }
+        if (2 * power <= window) {
+            int32_t *restrict next = current == ping ? pong : ping;
+            const int32_t *restrict a = current, *restrict b = current + power;
+            length -= power;
+            for (int x = 0; x < length; x++) next[x] = a[x] + b[x];
+            current = next;
+        }
+    }
+}
+
+static inline int LC_NAME(window_length)(int at, int radius, int n) {
+    const int first = at - radius > 0 ? at - radius : 0, last = at + radius < n - 1 ? at + radius : n - 1;
+    return last - first + 1;
+}
+
+/* Rows [begin, end): alpha to fixed point, colours to planes, luma, horizontal extremes of alpha. */
+static void LC_NAME(read_small)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const lc_refine_job *job = w->job;
+    const int n = job->rw;
+    const int wr = job->bt601 ? 38 : 27, wg = job->bt601 ? 75 : 92, wb = job->bt601 ? 15 : 9;
+    const float least = job->refine ? 1.0f / 255 : 0, most = job->refine ? 254.0f / 255 : 1;
+    const size_t plane = (size_t)job->rh * w->grid_row;
+    for (int y = begin; y < end; y++) {
+        const float *restrict a = job->alpha + y * job->alpha_stride;
+        int16_t *restrict q = w->alpha + (size_t)y * w->grid_row;
+        if (!job->refine) { /* written so that NaN becomes 0 */
+            int16_t *restrict full = w->grid + (size_t)y * w->grid_row;
+            for (int x = 0; x < n; x++) {
+                float v = a[x] > 0 ? a[x] : 0;
+                v = v < 1 ? v : 1;
+                full[x] = (int16_t)(v * 32767.0f + 0.5f);
+            }
+            LC_NAME(pad_row)(full, n);
+            if (!job->decontaminate) continue;
+        }
+        for (int x = 0; x < n; x++) {
+            float v = a[x] >= least ? a[x] : 0;
+            v = v <= most ? v : 1;
+            q[x] = (int16_t)(v * LC_ONE + 0.5f);
+        }
+        LC_NAME(pad_row)(q, n);
+        uint8_t *restrict r = w->rgb + (size_t)y * w->grid_row, *restrict g = r + plane, *restrict b = g + plane;
+        LC_NAME(split3)(job->small + y * job->small_stride, r, g, b, n);
+        if (!job->refine) continue;
+        uint8_t *restrict luma = w->luma + (size_t)y * w->grid_row;
+        for (int x = 0; x < n; x++) luma[x] = (uint8_t)((uint16_t)(wr * r[x] + wg * g[x] + wb * b[x] + 64) >> 7);
+        int16_t *restrict low = w->extremes + (size_t)y * w->grid_row, *restrict high = low + plane;
+        for (int x = 0; x < n; x++) {
+            int16_t lo = q[x], hi = q[x];
+            if (x >= LC_REACH && x < n - LC_REACH) continue;
+            for (int k = x - LC_REACH; k <= x + LC_REACH; k++) {
+                const int16_t v = q[k < 0 ? 0 : k > n - 1 ? n - 1 : k];
+                lo = v < lo ? v : lo;
+                hi = v > hi ? v : hi;
+            }
+            low[x] = lo;
+            high[x] = hi;
+        }
+        for (int x = LC_REACH; x < n - LC_REACH; x++) {
+            int16_t lo = q[x - LC_REACH], hi = lo;
+            for (int k = 1 - LC_REACH; k <= LC_REACH; k++) {
+                const int16_t v = q[x + k];
+                lo = v < lo ? v : lo;
+                hi = v > hi ? v : hi;
+            }
+            low[x] = lo;
+            high[x] = hi;
+        }
+    }
+}
+
+/* Column sums of luma, alpha, luma * alpha and luma^2 gain row `add` and lose row `drop`; -1 for neither. */
+static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int add, int drop) {
+    const int n = w->job->rw;
+    const size_t row = w->small_row;
+    int32_t *restrict si = columns, *restrict sp = columns + row, *restrict sip = columns + 2 * row,
+            *restrict sii = columns + 3 * row;
+    if (add >= 0) {
+        const uint8_t *restrict luma = w->luma + (size_t)add * w->grid_row;
+        const int16_t *restrict p = w->alpha + (size_t)add * w->grid_row;
+        for (int x = 0; x < n; x++) {
+            const int32_t i = luma[x], a = p[x];
+            si[x] += i, sp[x] += a, sip[x] += i * a, sii[x] += i * i;
+        }
+    }
+    if (drop >= 0) {
+        const uint8_t *restrict luma = w->luma + (size_t)drop * w->grid_row;
+        const int16_t *restrict p = w->alpha + (size_t)drop * w->grid_row;
+        for (int x = 0; x < n; x++) {
+            const int32_t i = luma[x], a = p[x];
+            si[x] -= i, sp[x] -= a, sip[x] -= i * a, sii[x] -= i * i;
+        }
+    }
+}
+
+/* a = cov(luma, alpha) / (var(luma) + eps), within +-7 so that Q11 holds a, b and their differences in 16 bits;
+ * b = mean(alpha) - a mean(luma). Stored in Q15, luma counting 1.0 as 255. */
+static void LC_NAME(coefficients)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const lc_refine_job *job = w->job;
+    const int n = job->rw, r = job->radius, window = 2 * r + 1;
+    lc_slot *slot = lc_acquire(w);
+    const size_t row = w->small_row;
+    memset(slot->columns, 0, row * 4 * 4);
+    int32_t *columns = slot->columns + r;
+    for (int y = begin - r; y < begin + r; y++)
+        if (y >= 0 && y < job->rh) LC_NAME(slide_moments)(w, columns, y, -1);
+    for (int y = begin; y < end; y++) {
+        const int drop = y > begin ? y - r - 1 : -1;
+        LC_NAME(slide_moments)(w, columns, y + r < job->rh ? y + r : -1, drop);
+        for (int c = 0; c < 4; c++)
+            LC_NAME(window_sums)(slot->columns + c * row, slot->sums + c * row, slot->ping, slot->pong, n, window);
+        const int32_t *restrict si = slot->sums, *restrict sp = si + row, *restrict sip = sp + row,
+                      *restrict sii = sip + row;
+        int32_t *restrict a = w->ab + (size_t)y * w->grid_row, *restrict b = a + (size_t)job->rh * w->grid_row;
+        const float tall = (float)LC_NAME(window_length)(y, r, job->rh), eps = job->eps * 255.0f * 255.0f;
+        float *restrict count = (float *)slot->ping;
+        for (int x = 0; x < n; x++) count[x] = tall * (float)window;
+        for (int x = 0; x < r && x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(x, r, n);
+        for (int x = n - r > 0 ? n - r : 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(x, r, n);
+        for (int x = 0; x < n; x++) {
+            const float over = 1.0f / count[x], mi = (float)si[x] * over, mp = (float)sp[x] * over;
+            const float cov = (float)sip[x] * over - mi * mp, var = (float)sii[x] * over - mi * mi;
+            float slope = cov / ((var > 0 ? var : 0) + eps);
+            const float limit = 7.0f * LC_ONE / 255.0f;
+            slope = slope > -limit ? slope : -limit;
+            slope = slope < limit ? slope : limit;
+            const float offset = mp - slope * mi;
+            a[x] = (int32_t)(slope * (255.0f * 16) + (slope < 0 ? -0.5f : 0.5f));
+            b[x] = (int32_t)(offset * 16 + (offset < 0 ? -0.5f : 0.5f));
+        }
+    }
+    lc_release(w, slot);
+}
+
+/* Column sums gain row `add` and lose row `drop` of a plane of `height` rows; rows outside it count nothing. */
+static inline void LC_NAME(slide)(int32_t *restrict columns, const int32_t *plane, size_t stride, int n, int height,
+                                  int add, int drop) {
+    if (add >= 0 && add < height) {
+        const int32_t *restrict plus = plane + (size_t)add * stride;
+        for (int x = 0; x < n; x++) columns[x] += plus[x];
+    }
+    if (drop >= 0) {
+        const int32_t *restrict minus = plane + (size_t)drop * stride;
+        for (int x = 0; x < n; x++) columns[x] -= minus[x];
+    }
+}
+
+/* Box means of a and b to Q11, and vertical extremes: the planes that are enlarged. */
+static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const lc_refine_job *job = w->job;
+    const int n = job->rw, r = job->radius, window = 2 * r + 1;
+    const size_t plane = (size_t)job->rh * w->grid_row, row = w->small_row;
+    lc_slot *slot = lc_acquire(w);
+    memset(slot->columns, 0, row * 4 * 2);
+    for (int y = begin - r; y < begin + r; y++)
+        for (int c = 0; c < 2; c++)
+            LC_NAME(slide)(slot->columns + c * row + r, w->ab + c * plane, w->grid_row, n, job->rh, y, -1);
+    for (int y = begin; y < end; y++) {
+        const int drop = y > begin ? y - r - 1 : -1;
+        for (int c = 0; c < 2; c++)
+            LC_NAME(slide)(slot->columns + c * row + r, w->ab + c * plane, w->grid_row, n, job->rh, y + r, drop);
+        const float tall = (float)LC_NAME(window_length)(y, r, job->rh);
+        for (int c = 0; c < 2; c++) {
+            int32_t *restrict sums = slot->sums;
+            LC_NAME(window_sums)(slot->columns + c * row, sums, slot->ping, slot->pong, n, window);
+            int16_t *restrict out = w->grid + c * plane + (size_t)y * w->grid_row;
+            /* Luma at full resolution spans 0..32640, not 32767: a carries the difference. */
+            const float scale = (c == LC_A ? 32768.0f / 32640.0f : 1.0f) / 16, inner = scale / (tall * (float)window);
+            for (int x = 0; x < n; x++) {
+                const float v = (float)sums[x] * inner;
+                out[x] = (int16_t)(int32_t)(v + (v < 0 ? -0.5f : 0.5f));
+            }
+            for (int x = 0; x < n; x++) {
+                if (x == r && n - r > r) x = n - r;
+                const float v = (float)sums[x] * (scale / (tall * (float)LC_NAME(window_length)(x, r, n)));
+                out[x] = (int16_t)(int32_t)(v + (v < 0 ? -0.5f : 0.5f));
+            }
+            LC_NAME(pad_row)(out, n);
+        }
+        int16_t *restrict low = w->grid + LC_LOW * plane + (size_t)y * w->grid_row;
+        int16_t *restrict high = w->grid + LC_HIGH * plane + (size_t)y * w->grid_row;
+        for (int k = -LC_REACH; k <= LC_REACH; k++) {
+            const int at = y + k < 0 ? 0 : y + k > job->rh - 1 ? job->rh - 1 : y + k;
+            const int16_t *restrict lo = w->extremes + (size_t)at * w->grid_row, *restrict hi = lo + plane;
+            if (k == -LC_REACH) {
+                memcpy(low, lo, (size_t)n * 2);
+                memcpy(high, hi, (size_t)n * 2);
+                continue;
+            }
+            for (int x = 0; x < n; x++) {
+                low[x] = lo[x] < low[x] ? lo[x] : low[x];
+                high[x] = hi[x] > high[x] ? hi[x] : high[x];
+            }
+        }
+        LC_NAME(pad_row)(low, n);
+        LC_NAME(pad_row)(high, n);
+    }
+    lc_release(w, slot);
+}
