@@ -19,11 +19,19 @@ cdef extern from "preprocess.h":
         const int32_t *count
         const uint16_t *few
         const uint32_t *many
+    cdef struct lc_windows:
+        int pixels, tables, pairs
+        const int32_t *first
+        const int32_t *start
+        const int32_t *to
+        const uint16_t *pick
+        const int16_t *weights
     cdef struct lc_columns:
         int target, taps
         const int32_t *start
         const int16_t *few
         const float *many
+        lc_windows windows
     cdef struct lc_plane:
         const uint8_t *data
         ptrdiff_t stride
@@ -73,9 +81,11 @@ cdef class Plan:
         self.tables = tables
         self.job.channels = channels
         self.job.red_first = red_first
-        for i, ((row_start, count, row_weights), (target, taps, start, weights)) in enumerate(tables):
+        for i, ((row_start, count, row_weights), (target, taps, start, weights, windows)) in enumerate(tables):
             self._set_rows(i, row_start, count, row_weights)
             self._set_columns(i, target, taps, start, weights)
+            if windows is not None:
+                self._set_windows(i, *windows)
         self.job.input_width, self.job.input_height = input_wh
         self.job.x, self.job.y, self.job.width, self.job.height = roi
         for i in range(len(yuv)):
@@ -114,6 +124,18 @@ cdef class Plan:
         else:
             many = weights
             self.job.columns[i].many = &many[0]
+
+    def _set_windows(self, int i, int pixels, int pairs, const int32_t[::1] first, const int32_t[::1] start,
+                     const int32_t[::1] to, const uint16_t[::1] pick, const int16_t[::1] weights):
+        cdef lc_windows *windows = &self.job.columns[i].windows
+        windows.pixels = pixels
+        windows.tables = first.shape[0] - 1
+        windows.pairs = pairs
+        windows.first = &first[0]
+        windows.start = &start[0]
+        windows.to = &to[0]
+        windows.pick = &pick[0]
+        windows.weights = &weights[0]
 
     def run(self, tuple planes, cnp.ndarray out, small, int threads):
         cdef lc_preprocess job = self.job  # a copy: several threads may run one plan at once

@@ -6,6 +6,9 @@ import numpy as np
 
 GROUP = 8  # output pixels per step of the horizontal loops, LC_GROUP
 FEW_TAPS = 16  # LC_FEW_TAPS: longer filters take the wide loops
+WINDOW_SAMPLES = 64  # what one AVX-512 instruction picks from
+MAX_WINDOW_PIXELS = {1: 16, 2: 16, 3: 5, 4: 5}  # by channels: 16 sums, three a pixel where there are three colours
+MAX_WINDOW_TABLE_BYTES = 8192  # of picks; the weights take as much again
 ROW_ONE, ROW_ONE_WIDE, COLUMN_ONE = 1 << 16, 1 << 24, 1 << 14  # what a weight of 1 is
 
 
@@ -60,18 +63,66 @@ def row_table(source: float, target: int) -> tuple[np.ndarray, np.ndarray, np.nd
     )
 
 
-def column_table(source: float, target: int, channels: int) -> tuple[int, int, np.ndarray, np.ndarray]:
-    """``target``, ``taps``, ``start`` and ``weights`` of the horizontal pass (struct lc_columns)."""
+def column_table(source: float, target: int, channels: int) -> tuple:
+    """``target``, ``taps``, ``start``, ``weights`` and windows of the horizontal pass (struct lc_columns)."""
     start, weights = axis(source, target)
     padded = -(-target // GROUP) * GROUP
     starts = np.zeros(padded, np.int32)
     starts[:target] = start
     if weights.shape[1] > FEW_TAPS:
-        return target, weights.shape[1], starts, np.ascontiguousarray(weights.ravel(), np.float32)
+        return target, weights.shape[1], starts, np.ascontiguousarray(weights.ravel(), np.float32), None
     step = 2 if channels >= 3 else 8
     taps = -(-weights.shape[1] // step) * step
     table = np.zeros((padded, taps), np.int16)
-    table[:target, : weights.shape[1]] = quantise(weights, COLUMN_ONE)
+    exact = quantise(weights, COLUMN_ONE)
+    table[:target, : weights.shape[1]] = exact
     if channels >= 3:  # (group, pixel, pair, 2) -> (group, pair, pixel, 2)
         table = table.reshape(-1, GROUP, taps // 2, 2).swapaxes(1, 2)
-    return target, taps, starts, np.ascontiguousarray(table).ravel()
+    return target, taps, starts, np.ascontiguousarray(table).ravel(), _windows(start, exact, channels)
+
+
+def _windows(start: np.ndarray, weights: np.ndarray, channels: int) -> tuple | None:
+    """``pixels``, ``pairs``, ``first``, ``start``, ``to``, ``pick``, ``weights`` of struct lc_windows, or None.
+
+    None where fewer than two pixels fit in a window, or where the ratio repeats so rarely that the tables would not
+    stay in the first-level cache.
+    """
+    pixels = min(MAX_WINDOW_PIXELS[channels], len(start))
+    while pixels >= 2:
+        tables = _window_tables(start, weights, channels, pixels)
+        if tables is not None:
+            return tables if tables[5].nbytes <= MAX_WINDOW_TABLE_BYTES else None
+        pixels -= 1
+    return None
+
+
+def _window_tables(start: np.ndarray, weights: np.ndarray, channels: int, pixels: int) -> tuple | None:
+    sums = 3 if channels >= 3 else 1  # per pixel; alpha is left out
+    pairs = -(-weights.shape[1] // 2)
+    groups = -(-len(start) // pixels)
+    taps = np.zeros((groups * pixels, 2 * pairs), np.int64)
+    taps[: len(start), : weights.shape[1]] = weights
+    first = start[::pixels]
+    offset = np.zeros(groups * pixels, np.int64)
+    offset[: len(start)] = start - np.repeat(first, pixels)[: len(start)]
+    sample = (offset[:, None] + np.arange(2 * pairs))[:, None, :] * channels + np.arange(sums)[:, None]
+    sample[np.broadcast_to(taps[:, None, :] == 0, sample.shape)] = 0  # (pixel, sum, tap); anything will do
+    if sample.max() >= WINDOW_SAMPLES:
+        return None
+    taps = np.broadcast_to(taps[:, None, :], sample.shape)
+    lanes = np.zeros((2, groups, pairs, 16, 2), np.int16)  # picks and weights
+    for kind, values in enumerate((sample, taps)):
+        values = values.reshape(groups, pixels * sums, pairs, 2).swapaxes(1, 2)
+        lanes[kind, :, :, : pixels * sums] = values
+    unique, table = np.unique(lanes.swapaxes(0, 1).reshape(groups, -1), axis=0, return_inverse=True)
+    pick, weight = unique.reshape(len(unique), 2, -1).swapaxes(0, 1)
+    by_table = np.argsort(table.ravel(), kind="stable")
+    return (
+        pixels,
+        pairs,
+        np.searchsorted(table.ravel()[by_table], np.arange(len(unique) + 1)).astype(np.int32),
+        (first * channels)[by_table].astype(np.int32),
+        (np.arange(groups) * pixels)[by_table].astype(np.int32),
+        np.ascontiguousarray(pick).ravel().view(np.uint16),
+        np.ascontiguousarray(weight).ravel(),
+    )

@@ -168,21 +168,21 @@ def _plan(format, geometry, mean, std, order, layout, dtype, pad_value, matrix, 
         raise ValueError(f"std: expected numbers other than 0, got {std}")
     if min(pad_value) < 0 or max(pad_value) > 255:
         raise ValueError(f"pad_value: expected numbers in 0..255, got {pad_value}")
-    channels = {"I420": 1, "NV12": 2}.get(format) or _checks.CHANNELS[format]
     (frame_w, frame_h), (_, _, width, height) = geometry.frame_wh, geometry.roi
-    tables = [(row_table(frame_h, height), column_table(frame_w, width, channels))]
+    tables = [(row_table(frame_h, height), column_table(frame_w, width, _checks.CHANNELS.get(format, 1)))]
     if format in _checks.PLANAR:
         tables.append((row_table(frame_h / 2, height), column_table(frame_w / 2, width, 1)))
+    luma, offset, *chroma = _checks.yuv_constants(matrix, full_range)
     source_of = (0, 1, 2) if order == "RGB" else (2, 1, 0)
     return _preprocess.Plan(
         tables,
-        channels=channels,
+        channels={"I420": 1, "NV12": 2}.get(format) or _checks.CHANNELS[format],
         red_first=format in ("RGB", "RGBA"),
         input_wh=geometry.input_wh,
         roi=geometry.roi,
-        yuv=_checks.yuv_constants(matrix, full_range),
+        yuv=(luma, offset + 128 * luma - 128, *chroma),
         scale=[1 / s for s in std],
-        offset=[-m / s for m, s in zip(mean, std, strict=True)],
+        offset=[(128 - m) / s for m, s in zip(mean, std, strict=True)],
         source_of=source_of,
         pad=[(pad_value[c] - m) / s for c, m, s in zip(source_of, mean, std, strict=True)],
         pad_small=pad_value,

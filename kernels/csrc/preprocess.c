@@ -69,7 +69,7 @@ static int get_work(const struct run *run, struct work *work) {
     work->row = (uint16_t *)memory;
     work->halves[0] = work->row + row;
     work->halves[1] = work->halves[0] + row;
-    work->planes[0] = (float *)(work->halves[1] + row);
+    work->planes[0] = (float *)(work->halves[1] + row); /* rows and planes are multiples of 64 bytes */
     work->planes[1] = work->planes[0] + plane;
     work->planes[2] = work->planes[1] + plane;
     work->line = work->planes[2] + plane; /* three planes long: one interleaved row */
@@ -165,6 +165,32 @@ static void pad(const struct run *run, const struct work *work, int y, int begin
     }
 }
 
+/* The whole row where the chip has windows and the picture is packed; 0 where it is not. */
+static int windowed_row(const struct run *run, const struct work *work, int y, float *const *rgb) {
+    const struct lc_preprocess *job = run->job;
+    const struct lc_preprocess_ops *ops = run->ops;
+    if (job->channels < 3 || !ops->windowed_sums || !job->columns[0].windows.pixels) return 0;
+    int32_t *sums = (int32_t *)work->line;
+    resize_rows(ops, &job->rows[0], &job->planes[0], y - job->y, work->row);
+    ops->windowed_sums(work->row, &job->columns[0], sums);
+    if (job->nhwc || job->dtype != LC_F32) {
+        ops->sums_to_planes(sums, job->width, work->planes);
+        emit(run, work, y, rgb);
+        return 1;
+    }
+    size_t at = (size_t)y * job->input_width + job->x, plane = (size_t)job->input_width * job->input_height;
+    struct lc_finish to = {.red = job->red_first ? 0 : 2};
+    if (job->small) to.small = job->small + y * job->small_stride + 3 * job->x;
+    for (int k = 0; k < 3; k++) {
+        int source = job->red_first ? job->source_of[k] : 2 - job->source_of[k];
+        to.scale[source] = job->scale[k];
+        to.offset[source] = job->offset[k];
+        to.out[source] = (float *)job->out + k * plane + at;
+    }
+    ops->finish(sums, job->width, &to);
+    return 1;
+}
+
 static void rows_task(void *context, int begin, int end) {
     struct run *run = context;
     const struct lc_preprocess *job = run->job;
@@ -181,8 +207,10 @@ static void rows_task(void *context, int begin, int end) {
             pad(run, &work, y, 0, job->input_width);
             continue;
         }
-        rgb_row(run, &work, y - job->y, rgb);
-        emit(run, &work, y, rgb);
+        if (!windowed_row(run, &work, y, rgb)) {
+            rgb_row(run, &work, y - job->y, rgb);
+            emit(run, &work, y, rgb);
+        }
         pad(run, &work, y, 0, job->x);
         pad(run, &work, y, job->x + job->width, job->input_width);
     }

@@ -1,7 +1,7 @@
 /* Preprocess: one pass over the source rows, one row of the network's input at a time.
  *
  *   vertical     source rows -> one row of uint16, 8 fractional bits, offset so that 0 stands for level 128
- *   horizontal   that row -> planes of float, 0..255
+ *   horizontal   that row -> planes of float, levels - 128
  *   colour       planar YUV only: the three planes become RGB
  *   emit         planes -> out (scaled, in its dtype and layout) and small (rounded)
  *
@@ -29,6 +29,16 @@ struct lc_rows {
     const uint32_t *many; /* weights * 2^24, or NULL */
 };
 
+/* The same weights for chips that pick any 32 of 64 samples in one instruction (AVX-512): `pixels` output pixels take
+ * all their taps from one window of 64 samples. Ratios repeat, so most groups share few tables. */
+struct lc_windows {
+    int pixels, tables, pairs;   /* pixels 0: no windows, use the tables above */
+    const int32_t *first;        /* per table, and one more: where its groups begin in the two lists below */
+    const int32_t *start, *to;   /* per group: first sample of the window, first output pixel */
+    const uint16_t *pick;        /* per table and pair of taps: 32 positions in the window, two per sum */
+    const int16_t *weights;      /* likewise; sums run over pixels, and over R, G, B within a pixel */
+};
+
 /* The horizontal axis. `few` holds weights * 16384, padded with zeros: for interleaved pixels, per group and pair of
  * taps, the pair of each of the 8 pixels; for single planes, per pixel, `taps` (a multiple of 8) weights.
  * `many` holds floats, per pixel, `taps` weights. */
@@ -37,6 +47,7 @@ struct lc_columns {
     const int32_t *start;
     const int16_t *few;
     const float *many;
+    struct lc_windows windows;
 };
 
 struct lc_plane {
@@ -51,10 +62,10 @@ struct lc_preprocess {
     struct lc_plane planes[3];
     struct lc_rows rows[2];            /* of the picture or luma; of chroma */
     struct lc_columns columns[2];
-    float yuv[6];                      /* luma scale and offset; Cr to R, Cb to G, Cr to G, Cb to B */
+    float yuv[6];                      /* luma scale, offset - 128; Cr to R, Cb to G, Cr to G, Cb to B */
     int input_width, input_height;
     int x, y, width, height;           /* the roi */
-    float scale[3], offset[3];         /* of output channel k: value * scale + offset */
+    float scale[3], offset[3];         /* of output channel k: (level - 128) * scale + offset */
     int source_of[3];                  /* which of R, G, B output channel k is */
     float pad[3], pad_small[3];        /* padding: normalised, by output channel; 0..255, RGB */
     int dtype, nhwc;
@@ -63,12 +74,24 @@ struct lc_preprocess {
     ptrdiff_t small_stride;
 };
 
+/* Where one row of float32 planes goes, normalised, in one step from the sums; see `finish`. */
+struct lc_finish {
+    float scale[3], offset[3]; /* by source channel, as all of these */
+    float *out[3];
+    int red;                   /* which source channel is red */
+    uint8_t *small;            /* or NULL */
+};
+
 /* The loops that differ by instruction set. */
 struct lc_preprocess_ops {
     void (*vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes, uint16_t *out);
     void (*vertical_many)(const uint8_t *first, ptrdiff_t stride, const uint32_t *weights, int count, int bytes,
                           uint16_t *out);
     void (*horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns, float *const *out);
+    /* With windows only, else NULL: interleaved sums, and what becomes of them: planes, or out and small at once. */
+    void (*windowed_sums)(const uint16_t *row, const struct lc_columns *columns, int32_t *sums);
+    void (*sums_to_planes)(const int32_t *sums, int count, float *const *out);
+    void (*finish)(const int32_t *sums, int count, const struct lc_finish *to);
     void (*horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out);
     void (*split)(const uint16_t *pairs, int count, uint16_t *first, uint16_t *second);
     void (*yuv_to_rgb)(const float *yuv, int count, float *y_to_r, float *u_to_g, float *v_to_b);

@@ -124,8 +124,8 @@ static void LC_NAME(vertical_many)(const uint8_t *first, ptrdiff_t stride, const
     }
 }
 
-/* 14 bits of weight and 8 of sample, back to 0..255. */
-static inline float LC_NAME(level)(int32_t sum) { return (float)sum * (1.0f / (1 << 22)) + 128.0f; }
+/* 14 bits of weight and 8 of sample, back to levels around 0. */
+static inline float LC_NAME(level)(int32_t sum) { return (float)sum * (1.0f / (1 << 22)); }
 
 static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const struct lc_columns *columns,
                                      float *const *out, int wanted) {
@@ -135,7 +135,7 @@ static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const st
         float sums[3] = {0, 0, 0};
         for (int k = 0; k < columns->taps; k++)
             for (int c = 0; c < wanted; c++) sums[c] += weights[k] * (float)(int16_t)from[k * channels + c];
-        for (int c = 0; c < wanted; c++) out[c][x] = sums[c] * (1.0f / 256) + 128.0f;
+        for (int c = 0; c < wanted; c++) out[c][x] = sums[c] * (1.0f / 256);
     }
 }
 
@@ -155,7 +155,7 @@ static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t
                                11, -1, -1, -1, -1)
             : _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, -1, -1, -1, -1, 0, 1, 8, 9, 2, 3, 10, 11, 4, 5,
                                12, 13, -1, -1, -1, -1);
-    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22)), middle = _mm256_set1_ps(128.0f);
+    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22));
     const __m256i *weights = (const __m256i *)columns->few;
     for (int x = 0; x < columns->target; x += LC_GROUP) {
         const int32_t *start = columns->start + x;
@@ -178,12 +178,110 @@ static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t
         __m256i a = _mm256_unpacklo_epi32(sum0, sum1), b = _mm256_unpacklo_epi32(sum2, sum3);
         __m256i c = _mm256_unpackhi_epi32(sum0, sum1), d = _mm256_unpackhi_epi32(sum2, sum3);
         __m256i plane[3] = {_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b), _mm256_unpacklo_epi64(c, d)};
-        for (int k = 0; k < 3; k++) {
-            __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(plane[k]), unit), middle);
-            _mm256_storeu_ps(out[k] + x, value);
+        for (int k = 0; k < 3; k++)
+            _mm256_storeu_ps(out[k] + x, _mm256_mul_ps(_mm256_cvtepi32_ps(plane[k]), unit));
+    }
+}
+
+#ifdef __AVX512BW__
+/* One table stays in registers while all groups that share it are done. */
+static inline __attribute__((always_inline)) void LC_NAME(windowed)(const uint16_t *row, int pairs, int sums,
+                                                                    const struct lc_windows *windows, int32_t *out) {
+    __mmask16 used = (__mmask16)((1u << windows->pixels * sums) - 1);
+    for (int t = 0; t < windows->tables; t++) {
+        __m512i pick[LC_FEW_TAPS / 2], weights[LC_FEW_TAPS / 2];
+        for (int p = 0; p < pairs; p++) {
+            pick[p] = _mm512_loadu_si512(windows->pick + (t * pairs + p) * 32);
+            weights[p] = _mm512_loadu_si512(windows->weights + (t * pairs + p) * 32);
+        }
+        for (int g = windows->first[t]; g < windows->first[t + 1]; g++) {
+            const uint16_t *from = row + windows->start[g];
+            __m512i left = _mm512_loadu_si512(from), right = _mm512_loadu_si512(from + 32);
+            __m512i sum = _mm512_setzero_si512();
+            for (int p = 0; p < pairs; p++)
+                sum = _mm512_add_epi32(sum,
+                                       _mm512_madd_epi16(_mm512_permutex2var_epi16(left, pick[p], right), weights[p]));
+            _mm512_mask_storeu_epi32(out + sums * windows->to[g], used, sum);
         }
     }
 }
+
+static void LC_NAME(windowed_sums)(const uint16_t *row, const struct lc_columns *columns, int32_t *sums) {
+    switch (columns->windows.pairs) { /* constant counts keep the tables in registers */
+        case 1: LC_NAME(windowed)(row, 1, 3, &columns->windows, sums); break;
+        case 2: LC_NAME(windowed)(row, 2, 3, &columns->windows, sums); break;
+        case 3: LC_NAME(windowed)(row, 3, 3, &columns->windows, sums); break;
+        default: LC_NAME(windowed)(row, columns->windows.pairs, 3, &columns->windows, sums);
+    }
+}
+
+/* Three vectors of interleaved sums to one of plane k, which are the elements 3 i + k. Those from 32 on lie in c. */
+static inline __attribute__((always_inline)) __m512 LC_NAME(third)(__m512i a, __m512i b, __m512i c, int k) {
+    __m512i at = _mm512_add_epi32(_mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45),
+                                  _mm512_set1_epi32(k));
+    __m512i low = _mm512_permutex2var_epi32(a, at, b);
+    __m512i all = _mm512_mask_permutexvar_epi32(low, (__mmask16)(0xffff << (34 - k) / 3), at, c);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(all), _mm512_set1_ps(1.0f / (1 << 22)));
+}
+
+static void LC_NAME(sums_to_planes)(const int32_t *sums, int count, float *const *out) {
+    for (int x = 0; x < count; x += 16) {
+        __m512i a = _mm512_loadu_si512(sums + 3 * x), b = _mm512_loadu_si512(sums + 3 * x + 16);
+        __m512i c = _mm512_loadu_si512(sums + 3 * x + 32);
+        for (int k = 0; k < 3; k++) _mm512_storeu_ps(out[k] + x, LC_NAME(third)(a, b, c, k));
+    }
+}
+
+static inline __m512i LC_NAME(bytes_of)(__m512 red, __m512 green, __m512 blue) {
+    const __m512i squeeze =
+        _mm512_setr_epi32(0x04020100, 0x09080605, 0x0e0d0c0a, 0x14121110, 0x19181615, 0x1e1d1c1a, 0x24222120,
+                          0x29282625, 0x2e2d2c2a, 0x34323130, 0x39383635, 0x3e3d3c3a, 0, 0, 0, 0);
+    const __m512 middle = _mm512_set1_ps(128.5f);
+    __m512i r = _mm512_cvttps_epi32(_mm512_add_ps(red, middle)), g = _mm512_cvttps_epi32(_mm512_add_ps(green, middle));
+    __m512i b = _mm512_cvttps_epi32(_mm512_add_ps(blue, middle));
+    return _mm512_permutexvar_epi8(
+        squeeze, _mm512_or_si512(r, _mm512_or_si512(_mm512_slli_epi32(g, 8), _mm512_slli_epi32(b, 16))));
+}
+
+/* 16 pixels in the first 48 bytes; a full store is cheaper than a masked one, but reaches past them. */
+static inline void LC_NAME(put_bytes)(uint8_t *out, __m512i bytes, int left) {
+    if (left >= 22)
+        _mm512_storeu_si512(out, bytes);
+    else
+        _mm512_mask_storeu_epi8(out, left >= 16 ? 0xffffffffffff : (1ull << 3 * left) - 1, bytes);
+}
+
+static inline __attribute__((always_inline)) void LC_NAME(finish_as)(const int32_t *sums, int count, int red,
+                                                                     const struct lc_finish *to) {
+    __m512 scale[3], offset[3];
+    for (int k = 0; k < 3; k++) {
+        scale[k] = _mm512_set1_ps(to->scale[k]);
+        offset[k] = _mm512_set1_ps(to->offset[k]);
+    }
+    for (int x = 0; x < count; x += 16) {
+        __m512i a = _mm512_loadu_si512(sums + 3 * x), b = _mm512_loadu_si512(sums + 3 * x + 16);
+        __m512i c = _mm512_loadu_si512(sums + 3 * x + 32);
+        __m512 level[3];
+        for (int k = 0; k < 3; k++) {
+            level[k] = LC_NAME(third)(a, b, c, k);
+            __m512 value = _mm512_add_ps(_mm512_mul_ps(level[k], scale[k]), offset[k]);
+            if (count - x >= 16)
+                _mm512_storeu_ps(to->out[k] + x, value);
+            else
+                _mm512_mask_storeu_ps(to->out[k] + x, (__mmask16)((1u << (count - x)) - 1), value);
+        }
+        if (to->small)
+            LC_NAME(put_bytes)(to->small + 3 * x, LC_NAME(bytes_of)(level[red], level[1], level[2 - red]), count - x);
+    }
+}
+
+static void LC_NAME(finish)(const int32_t *sums, int count, const struct lc_finish *to) {
+    if (to->red)
+        LC_NAME(finish_as)(sums, count, 2, to);
+    else
+        LC_NAME(finish_as)(sums, count, 0, to);
+}
+#endif
 
 static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns,
                                        float *const *out) {
@@ -210,19 +308,39 @@ static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_colum
         LC_NAME(horizontal_many)(row, 1, columns, &out, 1);
         return;
     }
-    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22)), middle = _mm256_set1_ps(128.0f);
+#ifdef __AVX512BW__
+    if (columns->windows.pixels) {
+        int32_t *sums = (int32_t *)out;
+        switch (columns->windows.pairs) {
+            case 1: LC_NAME(windowed)(row, 1, 1, &columns->windows, sums); break;
+            case 2: LC_NAME(windowed)(row, 2, 1, &columns->windows, sums); break;
+            case 3: LC_NAME(windowed)(row, 3, 1, &columns->windows, sums); break;
+            default: LC_NAME(windowed)(row, columns->windows.pairs, 1, &columns->windows, sums);
+        }
+        for (int x = 0; x < columns->target; x += 16)
+            _mm512_storeu_ps(out + x, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + x)),
+                                                    _mm512_set1_ps(1.0f / (1 << 22))));
+        return;
+    }
+#endif
+    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22));
+    const int taps = columns->taps;
     for (int x = 0; x < columns->target; x += LC_GROUP) {
         const int32_t *start = columns->start + x;
-        __m256i sums[4];
-        for (int j = 0; j < 4; j++) {
-            const int16_t *w = columns->few + (ptrdiff_t)(x + j) * columns->taps, *w4 = w + 4 * columns->taps;
-            sums[j] = _mm256_setzero_si256();
-            for (int k = 0; k < columns->taps; k += 8)
-                sums[j] = _mm256_add_epi32(
-                    sums[j], _mm256_madd_epi16(LC_PAIR(row + start[j] + k, row + start[j + 4] + k), LC_PAIR(w + k, w4 + k)));
+        const int16_t *w = columns->few + (ptrdiff_t)x * taps;
+        __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+        for (int k = 0; k < taps; k += 8) {
+#define LC_TAPS(j)                                                                                                    \
+    _mm256_madd_epi16(LC_PAIR(row + start[j] + k, row + start[j + 4] + k),                                            \
+                      LC_PAIR(w + (j) * taps + k, w + ((j) + 4) * taps + k))
+            sum0 = _mm256_add_epi32(sum0, LC_TAPS(0));
+            sum1 = _mm256_add_epi32(sum1, LC_TAPS(1));
+            sum2 = _mm256_add_epi32(sum2, LC_TAPS(2));
+            sum3 = _mm256_add_epi32(sum3, LC_TAPS(3));
+#undef LC_TAPS
         }
-        __m256i total = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
-        _mm256_storeu_ps(out + x, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), unit), middle));
+        __m256i total = _mm256_hadd_epi32(_mm256_hadd_epi32(sum0, sum1), _mm256_hadd_epi32(sum2, sum3));
+        _mm256_storeu_ps(out + x, _mm256_mul_ps(_mm256_cvtepi32_ps(total), unit));
     }
 }
 #undef LC_PAIR
@@ -266,19 +384,19 @@ static void LC_NAME(split)(const uint16_t *restrict pairs, int count, uint16_t *
     }
 }
 
-static inline float LC_NAME(clip)(float value) {
-    value = value > 0.0f ? value : 0.0f;
-    return value < 255.0f ? value : 255.0f;
+static inline float LC_NAME(clip)(float value, float least, float most) {
+    value = value > least ? value : least;
+    return value < most ? value : most;
 }
 
 static void LC_NAME(yuv_to_rgb)(const float *yuv, int count, float *restrict y_to_r, float *restrict u_to_g,
                                 float *restrict v_to_b) {
     const float scale = yuv[0], offset = yuv[1], cr_r = yuv[2], cb_g = yuv[3], cr_g = yuv[4], cb_b = yuv[5];
     for (int i = 0; i < count; i++) {
-        float y = y_to_r[i] * scale + offset, cb = u_to_g[i] - 128.0f, cr = v_to_b[i] - 128.0f;
-        y_to_r[i] = LC_NAME(clip)(y + cr_r * cr);
-        u_to_g[i] = LC_NAME(clip)(y + cb_g * cb + cr_g * cr);
-        v_to_b[i] = LC_NAME(clip)(y + cb_b * cb);
+        float y = y_to_r[i] * scale + offset, cb = u_to_g[i], cr = v_to_b[i];
+        y_to_r[i] = LC_NAME(clip)(y + cr_r * cr, -128.0f, 127.0f);
+        u_to_g[i] = LC_NAME(clip)(y + cb_g * cb + cr_g * cr, -128.0f, 127.0f);
+        v_to_b[i] = LC_NAME(clip)(y + cb_b * cb, -128.0f, 127.0f);
     }
 }
 
@@ -297,7 +415,7 @@ static void LC_NAME(to_half)(const float *in, int count, uint16_t *out) {
 }
 
 static void LC_NAME(to_bytes)(const float *restrict in, int count, uint8_t *restrict out) {
-    for (int i = 0; i < count; i++) out[i] = (uint8_t)(int32_t)(LC_NAME(clip)(in[i]) + 0.5f);
+    for (int i = 0; i < count; i++) out[i] = (uint8_t)(int32_t)(LC_NAME(clip)(in[i], 0.0f, 255.0f) + 0.5f);
 }
 
 static void LC_NAME(interleave)(float *const *in, int count, float *restrict out) {
@@ -309,18 +427,23 @@ static void LC_NAME(interleave)(float *const *in, int count, float *restrict out
     }
 }
 
+/* The planes are levels - 128, inside 0..255 but for less than the rounding. */
 static void LC_NAME(interleave_bytes)(float *const *in, int count, uint8_t *restrict out) {
     int i = 0;
-#ifdef __AVX2__
-    const __m256 zero = _mm256_setzero_ps(), most = _mm256_set1_ps(255.0f), half = _mm256_set1_ps(0.5f);
+#ifdef __AVX512BW__
+    for (; i < count; i += 16) {
+        __m512i bytes = LC_NAME(bytes_of)(_mm512_loadu_ps(in[0] + i), _mm512_loadu_ps(in[1] + i),
+                                          _mm512_loadu_ps(in[2] + i));
+        LC_NAME(put_bytes)(out + 3 * i, bytes, count - i);
+    }
+#elif defined __AVX2__
+    const __m256 middle = _mm256_set1_ps(128.5f);
     const __m256i squeeze = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0, 1, 2, 4, 5, 6,
                                              8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
     for (; i <= count - 10; i += 8) { /* the last store reaches 4 bytes past its 8 pixels */
         __m256i level[3];
-        for (int c = 0; c < 3; c++) {
-            __m256 value = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(in[c] + i), zero), most);
-            level[c] = _mm256_cvttps_epi32(_mm256_add_ps(value, half));
-        }
+        for (int c = 0; c < 3; c++)
+            level[c] = _mm256_cvttps_epi32(_mm256_add_ps(_mm256_loadu_ps(in[c] + i), middle));
         __m256i pixels = _mm256_or_si256(_mm256_or_si256(level[0], _mm256_slli_epi32(level[1], 8)),
                                          _mm256_slli_epi32(level[2], 16));
         pixels = _mm256_shuffle_epi8(pixels, squeeze);
@@ -329,13 +452,18 @@ static void LC_NAME(interleave_bytes)(float *const *in, int count, uint8_t *rest
     }
 #endif
     for (; i < count; i++)
-        for (int c = 0; c < 3; c++) out[3 * i + c] = (uint8_t)(int32_t)(LC_NAME(clip)(in[c][i]) + 0.5f);
+        for (int c = 0; c < 3; c++) out[3 * i + c] = (uint8_t)(int32_t)(in[c][i] + 128.5f);
 }
 
 static const struct lc_preprocess_ops LC_NAME(preprocess_ops) = {
     .vertical = LC_NAME(vertical),
     .vertical_many = LC_NAME(vertical_many),
     .horizontal_pixels = LC_NAME(horizontal_pixels),
+#ifdef __AVX512BW__
+    .windowed_sums = LC_NAME(windowed_sums),
+    .sums_to_planes = LC_NAME(sums_to_planes),
+    .finish = LC_NAME(finish),
+#endif
     .horizontal_plane = LC_NAME(horizontal_plane),
     .split = LC_NAME(split),
     .yuv_to_rgb = LC_NAME(yuv_to_rgb),
