@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import av
@@ -40,7 +40,7 @@ class AudioTrack:
                 "%s: %s cannot hold %s sound; it becomes %s", path, sink.format.name, name, self._output.name
             )
         self._packets = source.demux(self._input)
-        self._waiting = None
+        self._waiting: Any = None
         self._ended = False
 
     @classmethod
@@ -79,7 +79,7 @@ class AudioTrack:
                 return
             self._write(packet)
 
-    def _write(self, packet) -> None:
+    def _write(self, packet: Any) -> None:
         import av
 
         if self.is_copied:
@@ -97,7 +97,7 @@ class AudioTrack:
             return  # one damaged packet is a click, not the end
         for frame in frames:
             if frame.pts is not None:
-                frame.pts -= round(self._start / frame.time_base)
+                frame.pts -= round(self._start / (frame.time_base or packet.time_base))
             self._sink.mux(self._output.codec_context.encode(frame))
 
     def finish(self, seconds: float) -> None:

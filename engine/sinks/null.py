@@ -51,7 +51,7 @@ class NullSink(Sink):
         self.last_index = frame.index
         if self._hash:
             for plane in frame.planes:
-                self._hash.update(np.ascontiguousarray(plane))
+                self._hash.update(np.ascontiguousarray(plane).data)
 
     def close(self) -> None:
         """Nothing to finish."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from .audio import AudioTrack
 from .base import Sink, StreamInfo
 from .encoders import H264_PRESETS, PIXEL_FORMATS, encoder_of
 from .temporary import TemporaryFile, write_failure
-
-if TYPE_CHECKING:
-    import av
 
 _COLORSPACES = {"bt709": 1, "bt601": 6}  # AVColorSpace
 _LIMITED, _FULL = 1, 2  # AVColorRange
@@ -70,8 +67,9 @@ class VideoSink(Sink):
             self._options["crf"] = str(quality)
         self._threads = threads
         self._keep_audio = keep_audio
-        self._file: TemporaryFile | None = None
-        self._container: av.container.OutputContainer | None = None
+        self._file: Any = None  # TemporaryFile
+        self._container: Any = None  # av.container.OutputContainer
+        self._stream: Any = None  # av.VideoStream
         self._audio: AudioTrack | None = None
         self._failure: SinkError | None = None
         self._reader: BinaryIO | None = None
@@ -93,7 +91,7 @@ class VideoSink(Sink):
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._fail(error) from error
 
-    def _start(self, av, stream: StreamInfo, pixel_format: str) -> None:
+    def _start(self, av: Any, stream: StreamInfo, pixel_format: str) -> None:
         encoder = self._encoder
         self._container = av.open(
             self._file,
@@ -123,7 +121,7 @@ class VideoSink(Sink):
         if stream.audio and self._keep_audio:
             self._audio = AudioTrack.open(stream.audio, self._container)
 
-    def _reopen(self, url: str, flags: int, options: dict):
+    def _reopen(self, url: str, flags: int, options: dict[str, str]) -> BinaryIO:
         """What FFmpeg reads from when it moves an MP4's index to the front of the finished file."""
         self._file.flush()
         self._reader = open(self._file.temporary_path, "rb")  # noqa: SIM115  closed in close and _release
@@ -158,7 +156,7 @@ class VideoSink(Sink):
             self._first_pts = 0.0 if self._audio is not None else frame.pts_seconds
         return max(0.0, frame.pts_seconds - self._first_pts)
 
-    def _converted(self, picture):
+    def _converted(self, picture: Any) -> Any:
         if self._pixel_format.startswith("yuv") and self._format in ("I420", "YUVA420"):
             picture.colorspace, picture.color_range = self._colorspace, self._range
         if PIXEL_FORMATS[self._format] == self._pixel_format:
@@ -174,7 +172,7 @@ class VideoSink(Sink):
             dst_color_range=ColorRange.JPEG if self._range == _FULL else ColorRange.MPEG,
         )
 
-    def _mux(self, packets) -> None:
+    def _mux(self, packets: Any) -> None:
         for packet in packets:
             self._container.mux(packet)
         if self._file.error is not None:
@@ -230,7 +228,7 @@ class VideoSink(Sink):
         return self._failure
 
 
-def _fill(plane, pixels: np.ndarray) -> None:
+def _fill(plane: Any, pixels: np.ndarray) -> None:
     rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size].reshape(
         plane.height, plane.line_size
     )

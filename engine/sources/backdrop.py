@@ -14,7 +14,7 @@ def draw_backdrop(width: int, height: int, *, seed: int) -> np.ndarray:
     # Drawn at half size: everything but the table's grain is blurred anyway, and start-up stays quick.
     w, h = max(2, width // 2), max(2, height // 2)
     horizon = round(table_row(height) * h / height)
-    scene = np.empty((h, w, 3), np.float32)
+    scene: np.ndarray = np.empty((h, w, 3), np.float32)
     wall = rng.uniform(150, 200) * np.array([1.0, 0.97, 0.92], np.float32)
     scene[:] = wall * np.linspace(1.12, 0.82, h, dtype=np.float32)[:, None, None]
     _shelves(scene[:horizon], rng)
@@ -26,10 +26,10 @@ def draw_backdrop(width: int, height: int, *, seed: int) -> np.ndarray:
     scene = cv2.resize(scene, (width, height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    scene *= (1.06 - 0.30 * (x * x + y * y) ** 1.2 * 0.5)[..., None]
+    scene = scene * (1.06 - 0.30 * (x * x + y * y) ** 1.2 * 0.5)[..., None]
     grain = rng.normal(0, 2.0, (128, 128, 1)).astype(np.float32)  # sensor noise, tiled
     tiles = (-(-height // 128), -(-width // 128), 1)
-    scene += np.tile(grain, tiles)[:height, :width]
+    scene = scene + np.tile(grain, tiles)[:height, :width]
     return np.rint(scene.clip(0, 255)).astype(np.uint8)
 
 
@@ -58,10 +58,10 @@ def _shelves(wall: np.ndarray, rng: np.random.Generator) -> None:
 
 def _table(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     wood = np.array([172, 126, 84], np.float32) * rng.uniform(0.85, 1.1)
-    grain = cv2.GaussianBlur(
+    grain: np.ndarray = cv2.GaussianBlur(
         rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), sigmaX=14, sigmaY=0.7
     )
-    grain *= 11 / max(float(grain.std()), 1e-6)
+    grain = grain * (11 / max(float(grain.std()), 1e-6))
     planks = (np.arange(height) * 4 // max(height, 1))[:, None]
     tone = rng.uniform(0.93, 1.05, 5).astype(np.float32)[planks]
     depth = np.linspace(0.86, 1.08, height, dtype=np.float32)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,8 @@ class FrameConverter:
         """
         matrix, full_range = colour_of(picture)
         name = picture.format.name
-        alpha = None
+        alpha: np.ndarray | None = None
+        planes: tuple[np.ndarray, ...]
         if name not in DIRECT:
             picture, name = self._converted(picture, name, matrix, full_range)
         if name == "rgba":
@@ -73,12 +74,14 @@ class FrameConverter:
             planes, format, index, pts_seconds, due_seconds, matrix=matrix, full_range=full_range, alpha=alpha
         )
 
-    def _converted(self, picture, name, matrix, full_range):
+    def _converted(
+        self, picture: VideoFrame, name: str, matrix: str, full_range: bool
+    ) -> tuple[VideoFrame, str]:
         """``picture`` in a format of :data:`DIRECT` or RGBA."""
         from av.video.reformatter import ColorRange, Colorspace
 
         pixel_range = ColorRange.JPEG if full_range else ColorRange.MPEG
-        source = Colorspace.ITU709 if matrix == "bt709" else Colorspace.ITU601
+        source: Colorspace | None = Colorspace.ITU709 if matrix == "bt709" else Colorspace.ITU601
         if picture.colorspace not in (_BT709, _UNSPECIFIED, *_BT601):
             source = None  # BT.2020 and the like: FFmpeg knows the matrix, the kernels do not
         if has_alpha(picture):
@@ -124,7 +127,7 @@ def has_alpha(picture: VideoFrame) -> bool:
     return name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "pal8"))
 
 
-def _rows(plane) -> np.ndarray:
+def _rows(plane: Any) -> np.ndarray:
     array = np.frombuffer(plane, np.uint8)
     high = plane.height
     array = array[: high * plane.line_size].reshape(high, plane.line_size)

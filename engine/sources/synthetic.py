@@ -6,6 +6,7 @@ import math
 import re
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -15,6 +16,9 @@ from ..errors import SourceError, UsageError
 from ..frame import Frame
 from .base import Source, SourceInfo
 
+if TYPE_CHECKING:
+    from .scene import Scene
+
 DRIVER_BUFFERS = 4
 """How many due frames the camera holds for a late reader before the oldest is lost, as a V4L2 driver does."""
 _OPTIONS = ("seconds", "seed", "pace", "format", "kind")
@@ -23,7 +27,7 @@ _WAY_OUT = "write synthetic://WIDTHxHEIGHT@FPS?seconds=N&seed=S&pace=0|1&format=
 
 @dataclass(slots=True)
 class _PaintedFrame(Frame):
-    """A frame of this source: remembers which index its buffers show, so that only what moved is repainted."""
+    """A frame of this source: remembers which index its buffers show, to repaint only what moved."""
 
     painted: int | None = None
     owner: object = None
@@ -39,8 +43,8 @@ class SyntheticSource(Source):
     Parameters
     ----------
     uri : str
-        ``synthetic://WxH@FPS?seconds=N&seed=S&pace=0|1&format=bgr|rgb|i420|nv12&kind=bottle|cup|box``. Without
-        ``seconds`` it never ends.
+        ``synthetic://WxH@FPS?seconds=N&seed=S&pace=0|1&format=bgr|rgb|i420|nv12&kind=bottle|cup|box``.
+        Without ``seconds`` it never ends.
     clock : Clock, optional
         Where ``due_seconds`` comes from.
 
@@ -75,8 +79,9 @@ class SyntheticSource(Source):
         self._uri = uri
         self._clock = clock or MonotonicClock()
         self._stop = threading.Event()
-        self._scene = None
+        self._scene: Scene | None = None
         self._start = 0.0
+        self._started = False
         self._next = 0
 
     def open(self) -> SourceInfo:
@@ -113,7 +118,11 @@ class SyntheticSource(Source):
             index = max(index, newest - (DRIVER_BUFFERS - 1))
         if self._frames is not None and index >= self._frames:
             return None
-        frame = out if isinstance(out, _PaintedFrame) and out.owner is self._scene else self._new_frame()
+        if isinstance(out, _PaintedFrame) and out.owner is self._scene:
+            frame = out
+        else:
+            planes = self._scene.new_planes()
+            frame = _PaintedFrame(planes, self._format, 0, 0.0, 0.0, owner=self._scene)
         self._scene.paint(frame.planes, index, frame.painted)
         frame.painted = index
         if self._paced:
@@ -125,14 +134,15 @@ class SyntheticSource(Source):
         self._next = index + 1
         return frame
 
-    def _new_frame(self) -> _PaintedFrame:
-        return _PaintedFrame(self._scene.new_planes(), self._format, 0, 0.0, 0.0, owner=self._scene)
-
     def alpha_of(self, index: int) -> np.ndarray:
         """True alpha of frame ``index``, uint8 ``(H, W)``; the product's shadow counts as background."""
         if self._scene is None:
             raise SourceError(f"{self._uri}: not open")
         return self._scene.alpha_of(index)
 
+    def interrupt(self) -> None:
+        self._stop.set()
+
     def close(self) -> None:
+        """Switch off; ``alpha_of`` goes on answering."""
         self._stop.set()

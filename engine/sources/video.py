@@ -7,17 +7,14 @@ import os
 import threading
 from collections import deque
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..clock import Clock, MonotonicClock
 from ..errors import SourceError
 from ..frame import Frame
 from .base import Source, SourceInfo
-from .decoded import FrameConverter, has_alpha
+from .decoded import FrameConverter, colour_of, has_alpha
 from .file_kind import check_video_file
-
-if TYPE_CHECKING:
-    import av
 
 _log = logging.getLogger(__name__)
 _DECODE_THREADS = 4
@@ -43,8 +40,9 @@ class VideoSource(Source):
         self._path = path
         self._clock = clock or MonotonicClock()
         self._stop = threading.Event()
-        self._container: av.container.InputContainer | None = None
-        self._ready: deque = deque()
+        self._container: Any = None  # av.container.InputContainer
+        self._stream: Any = None  # av.VideoStream
+        self._ready: deque[Any] = deque()
         self._converter = FrameConverter()
         self._info: SourceInfo | None = None
 
@@ -83,6 +81,7 @@ class VideoSource(Source):
         first = self._ready[0]
         turned = round(first.rotation / 90) % 2
         width, height = (first.height, first.width) if turned else (first.width, first.height)
+        matrix, full_range = colour_of(first)
         audio = self._path if self._container.streams.audio and not is_test_picture else None
         self._info = SourceInfo(
             width,
@@ -90,6 +89,8 @@ class VideoSource(Source):
             fps=self._fps,
             frames=self._count_frames(),
             has_alpha=has_alpha(first),
+            matrix=matrix,
+            full_range=full_range,
             audio=audio,
             name=self._path,
         )
@@ -122,7 +123,7 @@ class VideoSource(Source):
         if container is not None:
             container.close()
 
-    def _make_decoder(self):
+    def _make_decoder(self) -> Any:
         import av
 
         context = self._stream.codec_context
@@ -159,7 +160,7 @@ class VideoSource(Source):
             self._reported = True
             self._report()
 
-    def _note_damage(self, packet) -> None:
+    def _note_damage(self, packet: Any) -> None:
         self._damaged += 1
         if packet.pts is not None:
             self._damaged_at = max(self._damaged_at, float(packet.pts * self._time_base) - self._start)
@@ -205,7 +206,7 @@ class VideoSource(Source):
         seconds = self._declared_seconds()
         return round(seconds * self._fps) if seconds and self._fps else None
 
-    def _pts_of(self, picture) -> float:
+    def _pts_of(self, picture: Any) -> float:
         """Seconds from the start of the file; frames without a time follow at the nominal rate."""
         if picture.pts is None:
             pts = self._last_pts + 1 / (self._fps or 25) if self._next else 0.0
