@@ -73,6 +73,17 @@ def red_as_alpha():
     )
 
 
+def red_as_alpha_unclipped():
+    """alpha = 2 * red: outside 0..1, against what a manifest promises."""
+    return helper.make_graph(
+        [helper.make_node("Conv", ["image", "pick"], ["alpha"], kernel_shape=[1, 1])],
+        "red_as_alpha_unclipped",
+        [picture_input()],
+        [plane("alpha")],
+        [weights("pick", [[[[2]], [[0]], [[0]]]])],
+    )
+
+
 def sigmoid_of_sum():
     """alpha = sigmoid(sum of channels): every channel counts."""
     return helper.make_graph(
