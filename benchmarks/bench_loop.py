@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from livecut.engine.buffers import Slot
+from livecut.engine.frame import Frame
 from livecut.engine.session import Session
 
 from . import references, scene
@@ -64,7 +66,7 @@ def run(options: Options) -> list[Row]:
 
 def make_loops(session: Session, plain_session: Session) -> dict[str, LivecutLoop | SerialLoop]:
     """Every loop, livecut's first."""
-    pictures, background = scene.frames(), scene.background()
+    pictures, background = scene.camera_frames(), scene.background()
     background_rgb = np.ascontiguousarray(background[..., ::-1])
     network = Network(session, scene.FRAME_WH)
 
@@ -174,7 +176,7 @@ def check(loops: Mapping[str, Any]) -> list[Check]:
                 f"{name}: any frame against a serial run, of 255", trace.worst_difference(expected), LIMIT
             )
         )
-    frame = scene.frames()[0]
+    frame = scene.camera_frames()[0]
     plain = loops["livecut, not refined"]
     ours = serial_results(plain)[0].astype(np.int16)
     for name in (COMPETENT, "blobFromImage + cv2.blendLinear loop"):
@@ -188,9 +190,6 @@ def check(loops: Mapping[str, Any]) -> list[Check]:
 
 def serial_results(loop: LivecutLoop) -> list[np.ndarray]:
     """What the loop's session makes of each frame, one at a time and outside the pipeline."""
-    from livecut.engine.buffers import Slot
-    from livecut.engine.frame import Frame
-
     slot, found = Slot(), []
     for index, picture in enumerate(loop.pictures):
         loop.session.preprocess(Frame((picture,), loop.format, index, 0.0, 0.0), slot)
@@ -200,12 +199,22 @@ def serial_results(loop: LivecutLoop) -> list[np.ndarray]:
     return found
 
 
+def first_alpha(session: Session) -> np.ndarray:
+    """The network's alpha of the first frame: how much of it is mixed decides how much there is to blend."""
+    slot = Slot()
+    session.preprocess(Frame((scene.camera_frames()[0],), "BGR", 0, 0.0, 0.0), slot)
+    session.infer(slot)
+    session.reset()
+    return slot.buffer.alpha.copy()
+
+
 def conditions(session: Session, options: Options) -> dict[str, Any]:
     """What was run, on both sides."""
     info = session.warm_up(scene.FRAME_WH)
     width, height = session.size_wh or session.manifest.size_for(scene.FRAME_WH)
     return {
-        "frame": "1920x1080 BGR uint8 from memory, over a BGR image, BGR out",
+        "frame": "1920x1080 BGR uint8 of the synthetic camera, from memory, over a BGR image, BGR out",
+        "alpha_coverage": scene.coverage(first_alpha(session)),
         "model": f"{session.manifest.name} {session.manifest.version} at {width}x{height}",
         "model_sha256": session.manifest.sha256,
         "backend": info.to_json(),

@@ -98,7 +98,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians with the two ends of its confidence interval."""
+    """A ratio (or difference) of medians with the two ends of its confidence interval."""
 
     value: float
     low: float
@@ -133,6 +133,17 @@ def paired_ratio(numerator: Any, denominator: Any, *, seed: int = 0) -> Ratio:
     rounds = np.random.default_rng(seed).integers(0, top.size, (RESAMPLES, top.size))
     return _interval(
         np.median(top) / np.median(bottom), np.median(top[rounds], 1) / np.median(bottom[rounds], 1)
+    )
+
+
+def paired_difference(minuend: Any, subtrahend: Any, *, seed: int = 0) -> Ratio:
+    """Difference of the medians of samples taken in the same rounds, with a bootstrap interval."""
+    top, bottom = np.asarray(minuend, float), np.asarray(subtrahend, float)
+    if top.shape != bottom.shape or top.size == 0:
+        raise ValueError(f"expected two equally long runs of samples, got {top.size} and {bottom.size}")
+    rounds = np.random.default_rng(seed).integers(0, top.size, (RESAMPLES, top.size))
+    return _interval(
+        np.median(top) - np.median(bottom), np.median(top[rounds], 1) - np.median(bottom[rounds], 1)
     )
 
 

@@ -40,6 +40,22 @@ def frames(size_wh: tuple[int, int] = FRAME_WH, count: int = FRAMES) -> tuple[np
 
 
 @functools.cache
+def camera_frames(size_wh: tuple[int, int] = FRAME_WH, count: int = FRAMES) -> tuple[np.ndarray, ...]:
+    """BGR frames of livecut's synthetic camera over two seconds: a product a network can find. Read-only."""
+    from livecut.engine.sources import open_source
+
+    width, height = size_wh
+    source = open_source(f"synthetic://{width}x{height}@{count / 2:g}?seconds=2&pace=0")
+    source.open()
+    made = []
+    for _ in range(count):
+        made.append(source.read().image.copy())
+        made[-1].flags.writeable = False
+    source.close()
+    return tuple(made)
+
+
+@functools.cache
 def background(size_wh: tuple[int, int] = FRAME_WH) -> np.ndarray:
     """A BGR picture ``(H, W, 3)`` to put behind the product. Read-only."""
     import cv2

@@ -181,3 +181,11 @@ def test_watch_counts_this_machine_without_error():
         np.ones(1000).sum()
     assert watch.other_cores >= 0
     assert watch.clock_ratio > 0
+
+
+def test_paired_difference_cancels_what_both_share(rng):
+    shared = rng.lognormal(0, 0.5, 40)
+    difference = measure.paired_difference(shared + 3, shared)
+    assert (difference.low, difference.value, difference.high) == pytest.approx((3, 3, 3), abs=0.5)
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        measure.paired_difference([1], [1, 2])
