@@ -79,7 +79,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    """Put ``fresh`` in the place of ``folder``. A folder cannot be renamed over a full one, so the old steps aside."""
+    """Put ``fresh`` in the place of ``folder``, which steps aside: a rename cannot replace a full folder."""
     if not folder.exists():
         os.rename(fresh, folder)
         return

@@ -13,7 +13,7 @@ OPSET = 17
 
 
 def export_onnx(module: nn.Module, path: Path, *, height: int, width: int, opset: int = OPSET) -> None:
-    """Write ``module`` as ONNX: input ``image`` float32 (1, 3, height, width), output ``alpha`` (1, 1, height, width).
+    """Write ``module`` as ONNX: ``image`` (1, 3, height, width) in, ``alpha`` (1, 1, height, width) out.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class ParityError(ValueError):
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two networks are apart over a set of inputs. ``max_abs`` and ``mean_abs`` are in alpha, 0..1."""
+    """How far two networks are apart over some inputs. ``max_abs`` and ``mean_abs`` are in alpha, 0..1."""
 
     inputs: int
     max_abs: float
@@ -31,7 +31,7 @@ class Parity:
 
 
 def edge_cases(height: int, width: int) -> list[np.ndarray]:
-    """Inputs where a wrong padding, scale or axis shows: flat, noise, a step, one bright pixel, each of two shapes.
+    """Inputs where a wrong padding, scale or axis shows: flat, noise, a step, a bright pixel; three shapes.
 
     Returns
     -------
@@ -86,13 +86,17 @@ def check_parity(
         if not np.isfinite(got).all() or got.min() < 0 or got.max() > 1:
             raise ParityError(f"{path.name}: alpha outside 0..1 or not finite on input {count}")
         difference = np.abs(got - expected)
-        count, largest, total = count + 1, max(largest, float(difference.max())), total + float(difference.mean())
+        count, largest, total = (
+            count + 1,
+            max(largest, float(difference.max())),
+            total + float(difference.mean()),
+        )
     parity = Parity(count, largest, total / max(count, 1))
     if count == 0:
         raise ParityError(f"{path.name}: no inputs to compare on")
     if parity.max_abs > max_difference or parity.mean_abs > max_mean_difference:
         raise ParityError(
-            f"{path.name} differs from torch by {parity.max_abs:.2e} at most and {parity.mean_abs:.2e} on average; "
-            f"the limits are {max_difference:.0e} and {max_mean_difference:.0e}"
+            f"{path.name} differs from torch by {parity.max_abs:.2e} at most and {parity.mean_abs:.2e} "
+            f"on average; the limits are {max_difference:.0e} and {max_mean_difference:.0e}"
         )
     return parity

@@ -1,1 +1,1 @@
-"""Training of livecut's networks: data, model, losses, metrics. Not shipped in the wheel; nothing imports it."""
+"""Training of livecut's networks: data, model, losses, metrics. Nothing else imports it."""

@@ -71,7 +71,7 @@ def load_config(name: str | Path) -> Config:
     try:
         import tomllib
     except ImportError:  # Python 3.10
-        import tomli as tomllib
+        import tomli as tomllib  # type: ignore[no-redef]
     return parse_config(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
 
 

@@ -50,7 +50,7 @@ def laplacian(predicted: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def outline_band(alpha: torch.Tensor) -> torch.Tensor:
-    """1 within a few pixels of the outline, 0 far from it; found at a quarter of the size, where it costs little."""
+    """1 within a few pixels of the outline, 0 far from it; found at a quarter of the size, to cost little."""
     small = F.avg_pool2d(alpha, 4)
     spread = F.max_pool2d(small, 3, 1, 1) + F.max_pool2d(-small, 3, 1, 1)
     return F.interpolate(spread, size=alpha.shape[-2:], mode="nearest")

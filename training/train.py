@@ -37,7 +37,17 @@ from .model.pretrained import load_encoder
 
 LOG_EVERY_STEPS = 50
 MAX_BAD_STEPS = 5  # in a row, before the run is given up
-COLUMNS = ("minutes", "step", "pictures", "learning_rate", "total", *WEIGHTS, "val_mae", "val_iou", "val_boundary_f")
+COLUMNS = (
+    "minutes",
+    "step",
+    "pictures",
+    "learning_rate",
+    "total",
+    *WEIGHTS,
+    "val_mae",
+    "val_iou",
+    "val_boundary_f",
+)
 
 
 class TrainingError(RuntimeError):
@@ -45,7 +55,7 @@ class TrainingError(RuntimeError):
 
 
 def share_at(progress: float, step: int, config: Config) -> float:
-    """The share of the full learning rate at ``progress`` 0..1 of the run's minutes and optimiser step ``step``."""
+    """The share of the full learning rate at ``progress`` 0..1 of the run's minutes and at ``step``."""
     optimiser = config.optimiser
     warm = min(1.0, (step + 1) / max(1, optimiser.warm_up_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
@@ -78,14 +88,18 @@ class Trainer:
         skipped = [*catalogue.skipped, *self.training.skipped, *self.validation.skipped]
         for line in skipped:
             self.log(f"skipped {line}")
-        self.log(f"{len(self.training)} items to train on, {len(self.validation)} held-out pairs, {len(skipped)} skipped")
+        counts = f"{len(self.training)} items to train on, {len(self.validation)} held-out pairs"
+        self.log(f"{counts}, {len(skipped)} skipped")
         self.network = MattingNetwork(**config.network).to(memory_format=torch.channels_last)
         load_encoder(self.network.encoder, data / config.encoder_weights)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         rate = config.optimiser.learning_rate
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": list(self.network.encoder.parameters()), "full": rate * config.optimiser.encoder_share},
+                {
+                    "params": list(self.network.encoder.parameters()),
+                    "full": rate * config.optimiser.encoder_share,
+                },
                 {"params": list(self.network.decoder.parameters()), "full": rate},
             ],
             lr=rate,
@@ -110,10 +124,16 @@ class Trainer:
             If the loss stays without a finite value.
         """
         run, total_s = self.config.run, self.config.run.minutes * 60
-        progress = multiprocessing.get_context("fork").Value("d", min(1.0, self.elapsed_s / total_s))
+        # Not forked: a copy of a process that has used OpenMP may wait for ever for threads it does not have.
+        context = multiprocessing.get_context("spawn")
+        progress = context.Value("d", min(1.0, self.elapsed_s / total_s))
         stages = [(stage.until, stage.batch, stage.sizes) for stage in self.config.stages]
         stream = SceneStream(SceneMaker(self.training), stages, progress, self.config.seed + self.step)
-        workers = {"num_workers": run.workers, "prefetch_factor": 4, "multiprocessing_context": "fork"} if run.workers else {}
+        workers = (
+            {"num_workers": run.workers, "prefetch_factor": 4, "multiprocessing_context": context}
+            if run.workers
+            else {}
+        )
         batches = iter(DataLoader(stream, batch_size=None, **workers))
         started = time.monotonic() - self.elapsed_s
         saved = validated = self.elapsed_s
@@ -170,17 +190,17 @@ class Trainer:
         self.log(f"step {self.step}: not finite ({values}); left out")
         if self.bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
-                f"{MAX_BAD_STEPS} steps in a row without a finite loss. {self.out / 'checkpoint.pt'} is the last "
-                "good state; lower learning_rate and go on with --resume"
+                f"{MAX_BAD_STEPS} steps in a row without a finite loss. {self.out / 'checkpoint.pt'} is "
+                "the last good state; lower learning_rate and go on with --resume"
             )
 
     def update_average(self) -> None:
         """Move the averaged network a little towards the trained one; faster at the start."""
         decay = min(self.config.optimiser.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters()):
+            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
-            for mean, value in zip(self.average.buffers(), self.network.buffers()):
+            for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 mean.copy_(mean.lerp(value, 1 - decay) if mean.is_floating_point() else value)
 
     def report(self, pictures_per_s: float) -> None:
@@ -189,16 +209,20 @@ class Trainer:
         self.window.clear()
         rate = self.optimiser.param_groups[1]["lr"]
         shown = " ".join(f"{name} {value:.4f}" for name, value in means.items())
-        self.log(
-            f"step {self.step} {self.elapsed_s / 60:.1f} min lr {rate:.2e} {pictures_per_s:.1f} pictures/s {shown}"
-        )
+        speed = f"lr {rate:.2e} {pictures_per_s:.1f} pictures/s"
+        self.log(f"step {self.step} {self.elapsed_s / 60:.1f} min {speed} {shown}")
         self.add_row({"learning_rate": rate, **means})
 
     def add_row(self, values: dict[str, float]) -> None:
         """Append to ``curve.csv``; columns not given stay empty."""
         path = self.out / "curve.csv"
         fresh = not path.exists()
-        row = {"minutes": round(self.elapsed_s / 60, 3), "step": self.step, "pictures": self.pictures, **values}
+        row = {
+            "minutes": round(self.elapsed_s / 60, 3),
+            "step": self.step,
+            "pictures": self.pictures,
+            **values,
+        }
         with open(path, "a", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             if fresh:
@@ -209,16 +233,21 @@ class Trainer:
     def validate(self) -> dict[str, dict[str, float]]:
         """Measure the averaged network on the held-out pairs, log it, and draw some of them."""
         predict = evaluate.torch_predictor(self.average, bfloat16=self.config.run.bfloat16)
-        measured = list(evaluate.results(predict, self.validation))
+        measured = list(evaluate.results(predict, self.validation, ("mae", "iou", "boundary_f")))
         if not measured:
             return {}
         summary = evaluate.summarise(measured)
         for folder, values in summary.items():
-            self.log(f"validation {folder}: " + " ".join(f"{name} {value:.4f}" for name, value in values.items()))
+            self.log(
+                f"validation {folder}: " + " ".join(f"{name} {value:.4f}" for name, value in values.items())
+            )
         self.add_row({f"val_{name}": summary["all"][name] for name in ("mae", "iou", "boundary_f")})
         shown = measured[:: max(1, len(measured) // 24)][:24]
-        rows = [[r.image, sheets.grey(r.alpha), sheets.grey(r.predicted), sheets.over(r.image, r.predicted)] for r in shown]
-        doubled = [left + right for left, right in zip(rows[::2], rows[1::2])]
+        rows = [
+            [r.image, sheets.grey(r.alpha), sheets.grey(r.predicted), sheets.over(r.image, r.predicted)]
+            for r in shown
+        ]
+        doubled = [left + right for left, right in zip(rows[::2], rows[1::2], strict=False)]
         sheets.sheet(doubled, self.out / f"samples-{self.step:06d}.png", 128)
         return summary
 
@@ -240,13 +269,19 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         counters = state["counters"]
-        self.step, self.pictures, self.elapsed_s = counters["step"], counters["pictures"], counters["elapsed_s"]
+        self.step, self.pictures, self.elapsed_s = (
+            counters["step"],
+            counters["pictures"],
+            counters["elapsed_s"],
+        )
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} min")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m livecut.training.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m livecut.training.train", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--config", default="livecut-s", help="name of a configuration, or a .toml file")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
@@ -260,7 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = dataclasses.replace(config, run=dataclasses.replace(config.run, minutes=options.minutes))
         out = options.out or Path("runs") / config.name
         if not options.resume and (out / "checkpoint.pt").exists():
-            raise ValueError(f"{out} holds a run already: add --resume to go on with it, or choose another --out")
+            raise ValueError(
+                f"{out} holds a run already: add --resume to go on with it, or choose another --out"
+            )
         trainer = Trainer(config, options.data, out, options.cache or out / "cache")
         if options.resume:
             trainer.resume()

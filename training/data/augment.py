@@ -54,10 +54,10 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.6:
         return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
     length = int(rng.integers(3, 8))
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1 / length
+    line = np.zeros((length, length), np.float32)
+    line[length // 2] = 1 / length
     turn = cv2.getRotationMatrix2D(((length - 1) / 2, (length - 1) / 2), rng.uniform(0, 180), 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    kernel = cv2.warpAffine(line, turn, (length, length))
     return cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
 
 
@@ -68,12 +68,11 @@ def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         height, width = (height + 1) // 2, (width + 1) // 2
     grain = rng.standard_normal((height, width, 3), dtype=np.float32) * sigma
-    if grain.shape[:2] != image.shape[:2]:
-        grain = cv2.resize(grain, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
+    full = cv2.resize(grain, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(image + full, 0, 255).astype(np.uint8)
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """Compressed and decoded again."""
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,18 @@ class Packed:
     items: list[Item]
     skipped: list[str]
     _offsets: list[tuple[int, tuple[int, int, int]]]
-    _data: np.ndarray
+    _file: Path
+
+    def __post_init__(self) -> None:
+        self._data = np.memmap(self._file, np.uint8, mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pixels: another process maps the file again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_data"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -85,7 +97,7 @@ def pack(items: list[Item], folder: Path) -> Packed:
     index = json.loads(index_file.read_text(encoding="utf-8"))
     offsets = [(offset, tuple(shape)) for _, offset, shape in index["entries"]]
     kept = [items[position] for position, _, _ in index["entries"]]
-    return Packed(kept, index["skipped"], offsets, np.memmap(data_file, np.uint8, mode="r"))
+    return Packed(kept, index["skipped"], offsets, data_file)
 
 
 def _digest(items: list[Item]) -> str:

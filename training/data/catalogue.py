@@ -89,7 +89,9 @@ def read_catalogue(root: Path) -> Catalogue:
     for image in _pictures(root / "backgrounds"):
         catalogue.items.append(Item("background", image.parent.name, image))
     if not catalogue.items:
-        raise FileNotFoundError(f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...)")
+        raise FileNotFoundError(
+            f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...)"
+        )
     return catalogue
 
 

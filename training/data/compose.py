@@ -32,7 +32,9 @@ def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
     if tighten:
         soft = cv2.GaussianBlur(alpha, (0, 0), 1.2).astype(np.float32)
         alpha = np.clip((soft - 110) * 2, 0, 255).astype(np.uint8)
-    inner = cv2.erode((alpha > 242).astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    inner = cv2.erode(
+        (alpha > 242).astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE
+    )
     weight = inner.astype(np.float32)
     colour = rgba[..., :3].astype(np.float32)
     spread = cv2.blur(colour * weight[..., None], (9, 9))
@@ -43,7 +45,7 @@ def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
 
 
 def backdrop(picture: np.ndarray | None, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A background of ``size_wh`` from a crop of ``picture``, or drawn (plain, ramp or stripes) where it is None."""
+    """A background of ``size_wh``: a crop of ``picture``, or drawn (plain, ramp, stripes) if None."""
     if picture is None:
         return _drawn(size_wh, rng)
     height, width = picture.shape[:2]
@@ -125,18 +127,26 @@ def shadow(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Share of light that a subject takes from what lies behind it, float32 (H, W) in 0..1."""
     height, width = alpha.shape
     reach = 0.12 * max(height, width)
-    shift = np.array([[1, rng.normal(0, 0.15), rng.uniform(-reach, reach)], [0, 1, rng.uniform(-0.3, 1) * reach]])
+    shift = np.array(
+        [[1, rng.normal(0, 0.15), rng.uniform(-reach, reach)], [0, 1, rng.uniform(-0.3, 1) * reach]]
+    )
     moved = cv2.warpAffine(alpha, shift.astype(np.float32), (width, height))
-    return cv2.GaussianBlur(moved, (0, 0), rng.uniform(1.5, 0.05 * max(height, width))) * rng.uniform(0.1, 0.6)
+    return cv2.GaussianBlur(moved, (0, 0), rng.uniform(1.5, 0.05 * max(height, width))) * rng.uniform(
+        0.1, 0.6
+    )
 
 
-def _relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _relight(
+    colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Vary a subject's light; part of the time towards the mean of the scene, which hides it better."""
     if rng.random() < 0.35:
         weight = float(alpha.sum()) + 1e-3
         own = (colour * alpha[..., None]).sum((0, 1)) / weight
         return np.clip(colour + (scene.mean((0, 1)) - own) * rng.uniform(0.1, 0.45), 0, 255)
-    return np.clip(colour * rng.uniform(0.75, 1.2) * np.exp(rng.normal(0, 0.04, 3)), 0, 255).astype(np.float32)
+    return np.clip(colour * rng.uniform(0.75, 1.2) * np.exp(rng.normal(0, 0.04, 3)), 0, 255).astype(
+        np.float32
+    )
 
 
 def _drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

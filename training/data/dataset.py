@@ -98,12 +98,18 @@ class SceneMaker:
         self.photos = [index for index in self.behind if packed.items[index].kind == "background"]
         present = {"composite", *self.by_source, *(["empty"] if self.empty else [])}
         self.sources = _normalised({name: share for name, share in SOURCES.items() if name in present})
-        self.subjects = _normalised({name: share for name, share in SUBJECTS.items() if name in self.by_source})
+        self.subjects = _normalised(
+            {name: share for name, share in SUBJECTS.items() if name in self.by_source}
+        )
         if not self.subjects:
-            raise ValueError("no labelled picture to train on: the data folder holds neither pairs nor cut-outs")
+            raise ValueError(
+                "no labelled picture to train on: the data folder holds neither pairs nor cut-outs"
+            )
 
-    def draw(self, input_wh: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Quality]:
-        """One picture (H, W, 3) and its alpha (H, W), uint8, of ``input_wh``, with the quality of that alpha."""
+    def draw(
+        self, input_wh: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, Quality]:
+        """One picture (H, W, 3) and its alpha (H, W), uint8, of ``input_wh``, and how good that alpha is."""
         source = _pick(self.sources, rng)
         if source == "composite":
             image, alpha = self._composite(self._frame(input_wh, rng), rng)
@@ -123,7 +129,7 @@ class SceneMaker:
 
     def batch(self, input_wh: tuple[int, int], count: int, rng: np.random.Generator) -> Batch:
         """``count`` pictures together."""
-        images, alphas, qualities = zip(*(self.draw(input_wh, rng) for _ in range(count)))
+        images, alphas, qualities = zip(*(self.draw(input_wh, rng) for _ in range(count)), strict=True)
         return Batch(
             torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
             torch.from_numpy(np.stack(alphas))[:, None],
@@ -142,7 +148,9 @@ class SceneMaker:
         _, _, width, height = geometry.fit_inside((aspect, 1.0), input_wh)
         return max(MIN_SIDE_PX, width), max(MIN_SIDE_PX, height)
 
-    def _composite(self, frame_wh: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _composite(
+        self, frame_wh: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         chance, picture = rng.random(), None
         if chance < 0.5 and self.photos:
             picture = self.packed[rng.choice(self.photos)]

@@ -16,8 +16,10 @@ def fit_inside(frame_wh: tuple[float, float], input_wh: tuple[int, int]) -> tupl
     return (input_wh[0] - width) // 2, (input_wh[1] - height) // 2, width, height
 
 
-def letterbox(image: np.ndarray, alpha: np.ndarray, input_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Lay ``image`` (H, W, 3) and ``alpha`` (H, W), both uint8, into an input of ``input_wh``; bars are background."""
+def letterbox(
+    image: np.ndarray, alpha: np.ndarray, input_wh: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lay ``image`` (H, W, 3) and ``alpha`` (H, W), uint8, into an input; its bars are background."""
     x, y, width, height = fit_inside(image.shape[1::-1], input_wh)
     if image.shape[1::-1] != (width, height):
         mode = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
@@ -67,7 +69,7 @@ def random_crop(rgba: np.ndarray, frame_wh: tuple[int, int], rng: np.random.Gene
     outside = max(width / aspect, height)
     column, row = _centre(rgba[..., 3])
     subject = int((rgba[..., 3] > 127).sum())
-    best, best_kept = None, -1.0
+    best, best_kept = rgba, -1.0
     for _ in range(3):
         crop_height = min(inside * (outside / inside) ** rng.random(), inside * 1.6) * rng.uniform(0.65, 1.08)
         crop_width = crop_height * aspect
@@ -95,14 +97,18 @@ def random_crop(rgba: np.ndarray, frame_wh: tuple[int, int], rng: np.random.Gene
 def warp(
     pixels: np.ndarray, source: np.ndarray, target: np.ndarray, size_wh: tuple[int, int], border: int
 ) -> np.ndarray:
-    """Map quadrilateral ``source`` of ``pixels`` onto ``target`` in a picture of ``size_wh``, without aliasing."""
-    shrink = np.linalg.norm(target[1] - target[3]) / max(np.linalg.norm(source[1] - source[3]), 1e-6)
+    """Map the quadrilateral ``source`` of ``pixels`` onto ``target`` of a new picture, without aliasing."""
+    shrink = _diagonal(target) / max(_diagonal(source), 1e-6)
     if shrink < 0.7:
         scaled = cv2.resize(pixels, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         ratio = np.array([scaled.shape[1] / pixels.shape[1], scaled.shape[0] / pixels.shape[0]])
         source, pixels = (source * ratio).astype(np.float32), scaled
     matrix = cv2.getPerspectiveTransform(np.ascontiguousarray(source), np.ascontiguousarray(target))
     return cv2.warpPerspective(pixels, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def _diagonal(quad: np.ndarray) -> float:
+    return float(np.linalg.norm(quad[1] - quad[3]))
 
 
 def _centre(alpha: np.ndarray) -> tuple[float, float]:

@@ -23,7 +23,9 @@ STRIDE_OF_DILATED = 8
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise, 1x1 linear projection; added to the input where the shapes agree."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, expansion: int, dilation: int = 1) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, expansion: int, dilation: int = 1
+    ) -> None:
         super().__init__()
         hidden = channels_in * expansion
         layers: list[nn.Module] = []

@@ -19,7 +19,7 @@ ENCODER_INPUT_PX = 257
 
 
 def convolutions(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every convolution's ``(weight, bias)`` in graph order; weight as torch wants it, (out, in/groups, kh, kw)."""
+    """Every convolution's ``(weight, bias)`` in graph order; weight (out, in/groups, kh, kw) as in torch."""
     import tflite
 
     model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
@@ -53,10 +53,11 @@ def load_encoder(encoder: Encoder, path: Path) -> None:
     """
     source = convolutions(path)
     targets = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
-    for index, (target, (weight, bias)) in enumerate(zip(targets, source)):
+    for index, (target, (weight, bias)) in enumerate(zip(targets, source, strict=False)):
         if tuple(target.weight.shape) != weight.shape:
             raise ValueError(
-                f"{path}: convolution {index} has shape {weight.shape}, the encoder needs {tuple(target.weight.shape)}"
+                f"{path}: convolution {index} has shape {weight.shape}, "
+                f"the encoder needs {tuple(target.weight.shape)}"
             )
         with torch.no_grad():
             target.weight.copy_(torch.from_numpy(weight.copy()))
@@ -64,7 +65,7 @@ def load_encoder(encoder: Encoder, path: Path) -> None:
 
 
 def largest_difference(path: Path) -> float:
-    """Largest difference of the dilated encoder's last feature from the file's own, run by OpenVINO, on noise."""
+    """Largest difference of the dilated encoder's last feature from the file's, run by OpenVINO, on noise."""
     import openvino
 
     encoder = Encoder(dilated=True).eval()
@@ -74,7 +75,9 @@ def largest_difference(path: Path) -> float:
     pooling = next(op for op in model.get_ordered_ops() if op.get_type_name() == "AvgPool")
     probe = openvino.Model([pooling.input_value(0)], model.get_parameters())
     compiled = core.compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    image = np.random.default_rng(0).uniform(-1, 1, (1, ENCODER_INPUT_PX, ENCODER_INPUT_PX, 3)).astype(np.float32)
+    image = (
+        np.random.default_rng(0).uniform(-1, 1, (1, ENCODER_INPUT_PX, ENCODER_INPUT_PX, 3)).astype(np.float32)
+    )
     expected = np.asarray(compiled(image)[0])
     with torch.no_grad():
         got = encoder(torch.from_numpy(image.transpose(0, 3, 1, 2)))[-1].numpy()

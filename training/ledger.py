@@ -1,0 +1,62 @@
+"""Where a weight comes from: each data folder behind it with licence, source and credit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LICENCE_FILE = "LICENCE.txt"
+# What the rendered scenes were made from.
+BEHIND_RENDERS = ("models3d", "envmaps")
+FIELDS = {
+    "source": r"(?:source|copies used[^:]*)",
+    "licence": r"licen[cs]e",
+    "credit": r"(?:citation / credit|citation|credit)",
+}
+
+
+def build_ledger(data: Path, folders: Iterable[str], encoder_weights: str) -> dict[str, Any]:
+    """The ledger of a weight trained on ``folders`` of ``data``, starting from ``encoder_weights`` in it.
+
+    Raises
+    ------
+    ValueError
+        If a folder, or the encoder's, has no ``LICENCE.txt``: such a weight must not ship.
+    """
+    folders = sorted(set(folders))
+    if "renders" in folders:
+        folders += [folder for folder in BEHIND_RENDERS if (data / folder).is_dir()]
+    sources = [entry for folder in folders for entry in _entries(data, data / folder)]
+    weights = data / encoder_weights
+    initial = {"file": weights.name, **_statement(weights.parent / LICENCE_FILE)}
+    return {"format": 1, "initial_weights": [initial], "data": sources}
+
+
+def parse_statement(text: str) -> dict[str, list[str]]:
+    """``source``, ``licence`` and ``credit`` of a licence text: what follows such a key on a line."""
+    found: dict[str, list[str]] = {name: [] for name in FIELDS}
+    for line in text.splitlines():
+        for name, pattern in FIELDS.items():
+            match = re.match(rf"{pattern}:\s*(.+)", line.strip(), re.IGNORECASE)
+            if match:
+                found[name].append(match.group(1).strip())
+    return found
+
+
+def _entries(data: Path, folder: Path) -> list[dict[str, Any]]:
+    """One entry for a folder, or one for each sub-folder where those carry the licences."""
+    if (folder / LICENCE_FILE).is_file():
+        return [{"folder": folder.relative_to(data).as_posix(), **_statement(folder / LICENCE_FILE)}]
+    inner = [child for child in sorted(folder.iterdir()) if child.is_dir()] if folder.is_dir() else []
+    if not inner:
+        raise ValueError(f"{folder}: no {LICENCE_FILE}; a weight trained on it must not ship")
+    return [entry for child in inner for entry in _entries(data, child)]
+
+
+def _statement(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path.parent}: no {LICENCE_FILE}; a weight made from it must not ship")
+    text = path.read_text(encoding="utf-8").strip()
+    return {**parse_statement(text), "statement": text}
