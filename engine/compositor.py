@@ -163,7 +163,7 @@ class Compositor:
         if self._color is not None:
             return self._color
         if self._blur:
-            return self._blurred(slot)
+            return self._blurred(slot, threads)
         if self._video is not None:
             following = next(self._video, None)
             if following is not None:
@@ -177,7 +177,7 @@ class Compositor:
             self._fitted_from = self._picture
         return self._fitted
 
-    def _blurred(self, slot: Slot) -> np.ndarray:
+    def _blurred(self, slot: Slot, threads: int) -> np.ndarray:
         if self._fitted is None:
             self._fitted = self._new_background()
         frame: Frame = slot.frame
@@ -187,7 +187,12 @@ class Compositor:
             geometry=slot.geometry,
             small=slot.small,
             radius=BLUR_RADIUS,
+            order="BGR" if self.output == "BGR" else "RGB",
             out=self._fitted,
+            matrix=frame.matrix,
+            full_range=frame.full_range,
+            scratch=self._scratch,
+            threads=threads,
         )
         return self._fitted
 

@@ -129,3 +129,28 @@ def root_of_red():
         [plane("alpha")],
         [weights("pick", [[[[1]], [[0]], [[0]]]]), weights("shift", [-0.5])],
     )
+
+
+def quantised_red():
+    """red_as_alpha with its input and weights through int8, in QDQ form."""
+
+    def byte(name, value):
+        return numpy_helper.from_array(np.asarray(value, np.int8), name)
+
+    return helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["image", "step", "origin"], ["image_q"]),
+            helper.make_node("DequantizeLinear", ["image_q", "step", "origin"], ["image_d"]),
+            helper.make_node("DequantizeLinear", ["pick_q", "one_step", "origin"], ["pick"]),
+            helper.make_node("Conv", ["image_d", "pick"], ["alpha"], kernel_shape=[1, 1]),
+        ],
+        "quantised_red",
+        [picture_input()],
+        [plane("alpha")],
+        [
+            weights("step", 1 / 127),
+            weights("one_step", 1.0),
+            byte("origin", 0),
+            byte("pick_q", [[[[1]], [[0]], [[0]]]]),
+        ],
+    )
