@@ -62,7 +62,9 @@ def once(command: list[str], folder: str) -> float:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     took = time.perf_counter() - start
     if done.returncode:
-        raise WrongResult(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()[-500:]}")
+        print(done.stderr, file=sys.stderr)
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise WrongResult(f"{' '.join(command)} exited with {done.returncode}: {last}")
     return took
 
 

@@ -78,7 +78,9 @@ def stream(seconds: float, model: str) -> dict[str, Any]:
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode:
-        raise WrongResult(f"the stream exited with {done.returncode}: {done.stderr.strip()[-800:]}")
+        print(done.stderr, file=sys.stderr)
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise WrongResult(f"the stream exited with {done.returncode}: {last}")
     return json.loads(done.stdout)
 
 
@@ -118,8 +120,8 @@ def child(seconds: float, model: str) -> dict[str, Any]:
     }
 
 
-def marked_backend() -> Any:
-    """The backend ``auto`` chooses, marking each alpha with the index that stands in the network's own input.
+def marked_backend(name: str = "auto") -> Any:
+    """The backend of that name, marking each alpha with the index that stands in the network's own input.
 
     The frame's index is written in its top left corner and survives being scaled down. Copied from the
     input into the alpha, it comes out at the sink in the alpha of the cut-out: it must be the index that
@@ -128,7 +130,7 @@ def marked_backend() -> Any:
     from livecut.engine.backends import select_backend
     from livecut.engine.sources.frame_code import strip_wh
 
-    inner = select_backend("auto")[0]()
+    inner = select_backend(name)[0]()
 
     class Marked(type(inner)):
         def infer(self, buffer, state):
