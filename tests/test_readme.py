@@ -37,7 +37,9 @@ def test_every_option_shown_exists():
     verbs = get_command(app).commands
     assert len(commands()) >= 10
     for _, verb, *arguments in commands():
-        options = {name for parameter in verbs[verb].params for name in (*parameter.opts, *parameter.secondary_opts)}
+        options = {
+            name for parameter in verbs[verb].params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
         for argument in arguments:
             assert not argument.startswith("--") or argument in options, f"livecut {verb} has no {argument}"
 

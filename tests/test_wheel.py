@@ -59,7 +59,9 @@ def environment(wheel, tmp_path_factory):
 def run(python, *arguments, cwd):
     """Run with nothing of ours in the environment variables."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LIVECUT"))}
-    done = subprocess.run([python, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [python, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=100
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

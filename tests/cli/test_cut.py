@@ -52,7 +52,9 @@ def test_an_opaque_colour_gives_rgb_and_a_translucent_one_rgba(livecut, tmp_path
 def test_a_picture_behind_is_scaled_to_cover(livecut, tmp_path):
     write_picture(tmp_path / "clear.png", np.zeros((32, 64, 4), np.uint8))
     write_picture(tmp_path / "wall.png", np.full((7, 5, 3), (9, 8, 7), np.uint8))
-    result = livecut("cut", tmp_path / "clear.png", tmp_path / "o.png", "--background", tmp_path / "wall.png", *NULL)
+    result = livecut(
+        "cut", tmp_path / "clear.png", tmp_path / "o.png", "--background", tmp_path / "wall.png", *NULL
+    )
     assert result.exit_code == 0, result.stderr
     image = opened(tmp_path / "o.png")
     assert (image.mode, image.size, image.getpixel((60, 30))) == ("RGB", (64, 32), (9, 8, 7))
@@ -67,7 +69,9 @@ def test_the_input_alpha_is_multiplied_in_and_crop_cuts_to_it(livecut, tmp_path)
     rgba = np.zeros((64, 96, 4), np.uint8)
     rgba[10:30, 20:60] = (50, 60, 70, 255)
     write_picture(tmp_path / "in.png", rgba)
-    assert livecut("cut", tmp_path / "in.png", tmp_path / "o.png", "--crop", "--margin", 0, *NULL).exit_code == 0
+    assert (
+        livecut("cut", tmp_path / "in.png", tmp_path / "o.png", "--crop", "--margin", 0, *NULL).exit_code == 0
+    )
     assert opened(tmp_path / "o.png").size == (40, 20)
     livecut("cut", tmp_path / "in.png", tmp_path / "j.jpg", "--crop", "--margin", 0.1, *NULL)
     assert opened(tmp_path / "j.jpg").size == (48, 28)

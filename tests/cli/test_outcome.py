@@ -105,7 +105,10 @@ def test_a_stream_drains_on_a_signal_and_leaves_a_whole_report(number, exit_code
     report = tmp_path / "report.json"
     command = ["stream", "synthetic://64x48@100", "-", "--backend", "null", "--json", str(report)]
     with subprocess.Popen(
-        [sys.executable, "-m", "livecut", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        [sys.executable, "-m", "livecut", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
     ) as process:
         assert len(process.stdout.read(64 * 48 * 4)) == 64 * 48 * 4
         process.send_signal(number)
