@@ -45,7 +45,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Config:
-    """One training configuration."""
+    """One training configuration.
+
+    ``encoder_weights`` is a file under the data folder, or empty for an encoder that starts at random.
+    """
 
     name: str
     seed: int

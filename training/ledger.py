@@ -29,9 +29,11 @@ def build_ledger(data: Path, folders: Iterable[str], encoder_weights: str) -> di
     if "renders" in folders:
         folders += [folder for folder in BEHIND_RENDERS if (data / folder).is_dir()]
     sources = [entry for folder in folders for entry in _entries(data, data / folder)]
-    weights = data / encoder_weights
-    initial = {"file": weights.name, **_statement(weights.parent / LICENCE_FILE)}
-    return {"format": 1, "initial_weights": [initial], "data": sources}
+    initial = []
+    if encoder_weights:
+        weights = data / encoder_weights
+        initial = [{"file": weights.name, **_statement(weights.parent / LICENCE_FILE)}]
+    return {"format": 1, "initial_weights": initial, "data": sources}
 
 
 def parse_statement(text: str) -> dict[str, list[str]]:

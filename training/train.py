@@ -3,7 +3,8 @@
 ``python -m livecut.training.train --config livecut-s --data ../shared/data --out runs/livecut-s [--resume]``
 
 The learning rate follows the clock: a run of ``--minutes`` ends when they are over, however fast the
-machine is, and the log says how many pictures that was.
+machine is, and the log says how many pictures that was. On cores shared with other work set
+``OMP_WAIT_POLICY=passive``: threads that spin while they wait for each other cost several times the speed.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class Trainer:
         counts = f"{len(self.training)} items to train on, {len(self.validation)} held-out pairs"
         self.log(f"{counts}, {len(skipped)} skipped")
         self.network = MattingNetwork(**config.network).to(memory_format=torch.channels_last)
-        load_encoder(self.network.encoder, data / config.encoder_weights)
+        if config.encoder_weights:
+            load_encoder(self.network.encoder, data / config.encoder_weights)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         rate = config.optimiser.learning_rate
         self.optimiser = torch.optim.AdamW(

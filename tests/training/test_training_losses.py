@@ -22,7 +22,9 @@ def logits_of(alpha):
 
 
 def test_every_term_is_nearly_zero_for_a_perfect_prediction(disc):
-    terms = losses.matting_loss(logits_of(disc), [logits_of(torch.nn.functional.avg_pool2d(disc, 8))], disc, one(), one())
+    terms = losses.matting_loss(
+        logits_of(disc), [logits_of(torch.nn.functional.avg_pool2d(disc, 8))], disc, one(), one()
+    )
     for name in ("bce", "iou", "l1", "laplacian", "gradient"):
         assert terms[name] < 2e-3, name
 
@@ -64,5 +66,7 @@ def test_the_laplacian_pyramid_adds_up_to_the_picture(disc):
     levels = losses.laplacian_pyramid(disc)
     x = levels[-1]
     for detail in levels[-2::-1]:
-        x = detail + torch.nn.functional.interpolate(x, size=detail.shape[-2:], mode="bilinear", align_corners=False)
+        x = detail + torch.nn.functional.interpolate(
+            x, size=detail.shape[-2:], mode="bilinear", align_corners=False
+        )
     assert x.allclose(disc, atol=1e-6)

@@ -80,14 +80,16 @@ def test_grad_of_a_step_equals_the_squared_filter_response():
     step[:, 20:] = 1
     # Column c sees the step at offset 20 - c: the filter's sum from there on.
     response = [bell.sum() * slope[max(0, 20 - c + half) :].sum() / norm for c in range(40)]
-    expected = 9 * np.square([r if -half <= 20 - c <= half else 0 for c, r in enumerate(response)]).sum() / 1000
+    expected = (
+        9 * np.square([r if -half <= 20 - c <= half else 0 for c, r in enumerate(response)]).sum() / 1000
+    )
     assert metrics.grad(step, np.zeros_like(step)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_conn_counts_a_stray_region_by_how_far_it_is_from_being_connected():
     alpha, predicted = square(20, 2, 10), square(20, 2, 10)
     alpha[15:17, 15:17] = 1  # four pixels apart from the subject, 1 in truth and 0 predicted
-    # The last level at which they hang together is 0: truth is 1 above it (firmness 0), the prediction 0 (firmness 1).
+    # They hang together at level 0 only: the truth is 1 above it (firmness 0), the prediction 0 (firmness 1).
     assert metrics.conn(predicted, alpha) == pytest.approx(4 / 1000)
 
 

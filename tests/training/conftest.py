@@ -1,0 +1,82 @@
+"""A data folder of a few small pictures, made on the spot."""
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from livecut.training.config import Config, Optimiser, Run, Stage
+from livecut.training.data.holdout import is_validation
+
+LICENCE = "Source: made for a test\nLicence: CC0-1.0\nCredit: nobody\n"
+
+
+def picture(rng, width=72, height=56):
+    """A bright disc on a dark textured ground, and its mask."""
+    y, x = np.mgrid[0:height, 0:width]
+    radius = rng.uniform(0.2, 0.35) * height
+    mask = (x - width * rng.uniform(0.4, 0.6)) ** 2 + (y - height * rng.uniform(0.4, 0.6)) ** 2 < radius**2
+    image = rng.integers(0, 90, (height, width, 3))
+    image[mask] = rng.integers(170, 255, 3)
+    return image.astype(np.uint8), (mask * 255).astype(np.uint8)
+
+
+def names(count, *, validation, pattern="thing_{:03d}.jpg"):
+    """File names on one side of the hold-out rule."""
+    every = (pattern.format(number) for number in range(10_000))
+    chosen = (name for name in every if is_validation(name) == validation)
+    return [next(chosen) for _ in range(count)]
+
+
+@pytest.fixture
+def data_folder(tmp_path, rng):
+    """Six training pairs and two held-out ones, one render with plate, one cut-out, one background."""
+    root = tmp_path / "data"
+    pairs, renders = root / "clothing_cc0", root / "renders"
+    cutouts, backgrounds = root / "cutouts_rgba" / "made", root / "backgrounds"
+    for folder in (pairs / "images", pairs / "masks", renders, cutouts, backgrounds / "rooms"):
+        folder.mkdir(parents=True)
+    for folder in (pairs, renders, cutouts, backgrounds):
+        (folder / "LICENCE.txt").write_text(LICENCE)
+    for name in names(6, validation=False) + names(2, validation=True):
+        image, mask = picture(rng)
+        cv2.imwrite(str(pairs / "images" / name), image)
+        cv2.imwrite(str(pairs / "masks" / name.replace(".jpg", ".png")), mask)
+    (name,) = names(1, validation=False, pattern="{:05d}_i.jpg")
+    image, mask = picture(rng)
+    cv2.imwrite(str(renders / name), image)
+    cv2.imwrite(str(renders / name.replace("_i.jpg", "_a.png")), mask)
+    cv2.imwrite(
+        str(renders / name.replace("_i.jpg", "_p.jpg")), rng.integers(0, 90, image.shape).astype(np.uint8)
+    )
+    image, mask = picture(rng)
+    (name,) = names(1, validation=False, pattern="cut_{}.png")
+    cv2.imwrite(str(cutouts / name), np.dstack([image, mask]))
+    (name,) = names(1, validation=False, pattern="room_{}.jpg")
+    cv2.imwrite(str(backgrounds / "rooms" / name), rng.integers(0, 255, (80, 100, 3)).astype(np.uint8))
+    return root
+
+
+@pytest.fixture
+def tiny_config():
+    """A configuration that is over in a second or two, with the network as it ships."""
+    return Config(
+        name="tiny",
+        seed=1,
+        encoder_weights="",
+        network={"c32": 80, "c16": 64, "c8": 48, "c4": 40, "skip2": 24},
+        optimiser=Optimiser(
+            learning_rate=2e-3,
+            encoder_share=0.2,
+            weight_decay=0.01,
+            warm_up_steps=2,
+            final_share=0.01,
+            gradient_clip=2.0,
+            ema_decay=0.9,
+        ),
+        run=Run(
+            minutes=0.01, threads=1, workers=0, bfloat16=False, checkpoint_minutes=100, validation_minutes=100
+        ),
+        stages=[Stage(until=1.0, batch=2, sizes=[[64, 64], [96, 64]])],
+    )

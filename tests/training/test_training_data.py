@@ -1,0 +1,153 @@
+"""What training is fed with: held-out pictures stay out, bad files are named, scenes are what they claim."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from livecut.training.data import cache, compose, geometry
+from livecut.training.data.augment import photometric
+from livecut.training.data.catalogue import Item, read_catalogue
+from livecut.training.data.dataset import SceneMaker, to_alpha, to_network
+from livecut.training.data.holdout import is_validation
+
+
+def test_the_hold_out_rule_is_the_sha1_of_the_name_modulo_ten():
+    # sha1("a") ends in ...2f8 hex; as an integer modulo 10 it is 4.
+    assert not is_validation("a")
+    held = [name for name in map(str, range(2000)) if is_validation(name)]
+    assert 150 < len(held) < 250
+
+
+def test_a_plate_follows_its_picture(data_folder):
+    for item in read_catalogue(data_folder).items:
+        if item.kind == "plate":
+            assert item.validation == is_validation(item.image.name.replace("_p.jpg", "_i.jpg"))
+
+
+def test_every_kind_is_found_and_the_two_sides_do_not_meet(data_folder):
+    catalogue = read_catalogue(data_folder)
+    assert [len(catalogue.select(kind)) for kind in ("pair", "cutout", "plate", "background")] == [7, 1, 1, 1]
+    held = catalogue.select("pair", validation=True)
+    assert len(held) == 2
+    assert not set(held) & set(catalogue.select("pair"))
+
+
+def test_a_picture_without_mask_is_passed_over_by_name(data_folder):
+    mask = sorted((data_folder / "clothing_cc0" / "masks").iterdir())[0]
+    mask.unlink()
+    catalogue = read_catalogue(data_folder)
+    assert len(catalogue.skipped) == 1
+    assert mask.name in catalogue.skipped[0]
+
+
+def test_a_folder_without_data_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--data"):
+        read_catalogue(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="clothing_cc0"):
+        read_catalogue(tmp_path)
+
+
+def test_packed_pictures_are_the_decoded_files_and_are_decoded_once(data_folder, tmp_path, monkeypatch):
+    items = read_catalogue(data_folder).items
+    packed = cache.pack(items, tmp_path / "cache")
+    for index, item in enumerate(packed.items):
+        assert np.array_equal(packed[index], cache.read_item(item))
+    monkeypatch.setattr(cache, "read_item", lambda item: pytest.fail("decoded again"))
+    assert len(cache.pack(items, tmp_path / "cache")) == len(items)
+
+
+def test_packed_pictures_reach_another_process_without_their_pixels(data_folder, tmp_path):
+    packed = cache.pack(read_catalogue(data_folder).items, tmp_path / "cache")
+    sent = pickle.dumps(packed)
+    assert len(sent) < 20_000
+    assert np.array_equal(pickle.loads(sent)[3], packed[3])
+
+
+def test_bad_files_are_left_out_and_named(data_folder, tmp_path):
+    images = sorted((data_folder / "clothing_cc0" / "images").iterdir())
+    masks = data_folder / "clothing_cc0" / "masks"
+    images[0].write_bytes(b"no picture")
+    cv2.imwrite(str(masks / f"{images[1].stem}.png"), np.full((5, 5), 255, np.uint8))
+    cv2.imwrite(str(masks / f"{images[2].stem}.png"), np.zeros((56, 72), np.uint8))
+    packed = cache.pack(read_catalogue(data_folder).items, tmp_path / "cache")
+    text = "\n".join(packed.skipped)
+    assert len(packed.skipped) == 3
+    assert "does not decode" in text
+    assert "mask is (5, 5), the picture (72, 56)" in text
+    assert "the mask is empty" in text
+
+
+def test_large_pictures_are_packed_smaller(tmp_path, rng):
+    cv2.imwrite(str(tmp_path / "big.jpg"), rng.integers(0, 255, (300, 1024, 3)).astype(np.uint8))
+    assert cache.read_item(Item("background", "x", tmp_path / "big.jpg")).shape == (150, 512, 3)
+
+
+@pytest.mark.parametrize("frame_wh", [(1920, 1080), (100, 400), (333, 77), (64, 64)])
+@pytest.mark.parametrize("input_wh", [(512, 288), (288, 512), (384, 384)])
+def test_a_picture_lies_in_the_input_as_the_engine_lays_it(frame_wh, input_wh):
+    preprocess = pytest.importorskip("livecut.kernels.preprocess")
+    assert geometry.fit_inside(frame_wh, input_wh) == tuple(
+        preprocess.fit(frame_wh, input_wh, "letterbox").roi
+    )
+
+
+def test_letterbox_bars_are_grey_and_background():
+    image, alpha = np.full((50, 100, 3), 200, np.uint8), np.full((50, 100), 255, np.uint8)
+    framed, framed_alpha = geometry.letterbox(image, alpha, (96, 96))
+    assert (framed[:24] == geometry.PAD_VALUE).all()
+    assert (framed[24:72] == 200).all()
+    assert framed_alpha[24:72].min() == 255
+    assert framed_alpha[:24].max() == framed_alpha[72:].max() == 0
+
+
+def test_a_composite_is_its_subject_inside_and_its_background_outside(rng):
+    subject = np.zeros((40, 40, 4), np.uint8)
+    subject[10:30, 10:30] = (0, 0, 250, 255)
+    background = np.full((96, 96, 3), (0, 200, 0), np.uint8)
+    image, alpha = compose.compose(background, [compose.cut_out(subject, tighten=False)], rng)
+    assert alpha.max() == 255
+    assert image[alpha == 0][:, 2].max() < 30  # no blue outside
+    assert image[alpha == 255][:, 2].min() > 100
+
+
+def test_a_cut_out_loses_the_colour_of_its_old_background():
+    rgba = np.zeros((60, 60, 4), np.uint8)
+    rgba[...] = (255, 0, 0, 0)
+    rgba[20:40, 20:40] = (0, 0, 255, 255)
+    rgba[20:40, 20] = (128, 0, 128, 128)
+    cut = compose.cut_out(rgba, tighten=False)
+    assert cut[cut[..., 3] > 0][:, 0].max() < 10
+
+
+def test_drawn_pictures_fit_the_input_and_repeat_with_the_seed(data_folder, tmp_path):
+    items = [item for item in read_catalogue(data_folder).items if not item.validation]
+    maker = SceneMaker(cache.pack(items, tmp_path / "cache"))
+    batches = [maker.batch((96, 64), 12, np.random.default_rng(5)) for _ in range(2)]
+    assert batches[0].image.shape == (12, 3, 64, 96)
+    assert batches[0].alpha.shape == (12, 1, 64, 96)
+    assert batches[0].image.equal(batches[1].image)
+    assert batches[0].alpha.equal(batches[1].alpha)
+    assert batches[0].alpha.float().mean() > 5
+
+
+def test_a_maker_without_labelled_pictures_is_refused(data_folder, tmp_path):
+    items = read_catalogue(data_folder).select("background")
+    with pytest.raises(ValueError, match="no labelled picture"):
+        SceneMaker(cache.pack(items, tmp_path / "cache"))
+
+
+def test_photometric_changes_keep_shape_and_type(rng):
+    image = rng.integers(0, 255, (40, 56, 3)).astype(np.uint8)
+    changed = [photometric(image, rng) for _ in range(30)]
+    assert all(out.shape == image.shape and out.dtype == np.uint8 for out in changed)
+    assert any(not np.array_equal(out, image) for out in changed)
+
+
+def test_the_networks_range_is_minus_one_to_one():
+    values = torch.tensor([0, 255], dtype=torch.uint8)
+    assert to_network(values).tolist() == [-1, 1]
+    assert to_alpha(values).tolist() == [0, 1]
