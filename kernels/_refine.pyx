@@ -43,6 +43,7 @@ cdef extern from "refine.h":
         const uint8_t *background
         uint8_t *out
         ptrdiff_t image_stride, alpha_stride, background_stride, out_stride
+    void lc_refine_init() noexcept nogil
     size_t lc_refine_scratch_bytes(int, int, int, int, int) noexcept nogil
     void lc_refine_run(const lc_refine_job *, lc_parallel_for_fn, int) noexcept nogil
     void lc_blur_run(const lc_refine_job *, lc_parallel_for_fn, int) noexcept nogil
@@ -51,6 +52,7 @@ cdef extern from "refine.h":
 cdef lc_parallel_for_fn parallel_for = <lc_parallel_for_fn> PyCapsule_GetPointer(
     _threads.PARALLEL_FOR, "livecut.parallel_for"
 )
+lc_refine_init()
 FORMATS = ("BGR", "RGB", "BGRA", "RGBA", "I420", "NV12", "ALPHA", "YUVA420")  # in the order of the C enumeration
 LEVELS = ("plain", "avx2", "avx512")[: lc_simd_level() + 1]
 cdef int level = lc_simd_level()

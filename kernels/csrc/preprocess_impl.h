@@ -42,11 +42,12 @@ typedef __m256i LC_NAME(vec);
 
 static inline __attribute__((always_inline)) void LC_NAME(block)(const uint8_t *const *rows,
                                                                  const LC_NAME(vec) *weights, int count, int i,
-                                                                 uint16_t *out) {
+                                                                 ptrdiff_t ahead, uint16_t *out) {
     const LC_NAME(vec) zero = V_ZERO;
     LC_NAME(vec) lo = V(set1_epi16)((short)(count == 1 ? 0x8000 : LC_BIAS(count))), hi = lo;
     for (int k = 0; k < count; k++) {
         LC_NAME(vec) bytes = V_LOAD(rows[k] + i);
+        _mm_prefetch((const char *)(rows[k] + i + ahead), _MM_HINT_T1);
         LC_NAME(vec) left = V(unpacklo_epi8)(zero, bytes), right = V(unpackhi_epi8)(zero, bytes); /* << 8 */
         if (count > 1) {
             left = V(mulhi_epu16)(left, weights[k]);
@@ -63,9 +64,11 @@ static inline __attribute__((always_inline)) void LC_NAME(blocks)(const uint8_t 
                                                                   uint16_t *out) {
     LC_NAME(vec) wide[LC_FEW_TAPS];
     for (int k = 0; k < count; k++) wide[k] = V(set1_epi16)((short)weights[k]);
+    /* The next output row's rows come from memory while this one is computed; past the end it does no harm. */
+    ptrdiff_t ahead = count > 1 ? (rows[1] - rows[0]) * (count - 1) : 0;
     int i = 0;
-    for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, out);
-    if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, out); /* overlaps the last: same values */
+    for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, ahead, out);
+    if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, 0, out); /* overlaps the last: same values */
 }
 
 static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,

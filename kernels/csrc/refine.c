@@ -2,6 +2,7 @@
 
 #include "dispatch.h"
 #include "refine_colour.h"
+#include "refine_tables.h"
 #include "refine_work.h"
 
 #define LC_SUFFIX plain
@@ -40,6 +41,8 @@ static const lc_loops loops_by_level[] = {
 #endif
 };
 
+void lc_refine_init(void) { lc_fill_shuffle_tables(); }
+
 size_t lc_refine_scratch_bytes(int width, int height, int rw, int rh, int threads) {
     lc_work w;
     (void)height;
@@ -56,7 +59,8 @@ static void place_columns(lc_columns *columns, int width, int n_in, int step, in
     }
     for (int x = 0; x < width + LC_BLOCK; x++) {
         columns->near[x] = (int16_t)(columns->index[x] - columns->index[x & ~(LC_BLOCK - 1)]);
-        if (columns->near[x] > LC_BLOCK - 2 || columns->index[x] - columns->index[x & ~7] > 6) narrow = 0;
+        columns->near8[x] = (int16_t)(columns->index[x] - columns->index[x & ~7]);
+        if (columns->near[x] > LC_BLOCK - 2 || columns->near8[x] > 6) narrow = 0;
     }
     columns->narrow = narrow;
 }

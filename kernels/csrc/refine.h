@@ -44,6 +44,7 @@ typedef struct {
     uint8_t *scratch; /* 64-byte aligned, lc_refine_scratch_bytes() long */
 } lc_refine_job;
 
+void lc_refine_init(void); /* once, before any other call */
 size_t lc_refine_scratch_bytes(int width, int height, int rw, int rh, int threads);
 void lc_refine_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, int level);
 

@@ -1,6 +1,8 @@
 /* The loops of one instruction set, in the order in which they use one another. */
 #include "refine_arith_impl.h"
+#include "refine_shuffle_impl.h"
 #include "refine_pixels_impl.h"
+#include "refine_enlarge_impl.h"
 #include "refine_small_impl.h"
 #include "refine_fusion_impl.h"
 #include "refine_rows_impl.h"

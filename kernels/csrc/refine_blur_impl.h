@@ -49,9 +49,10 @@ static void LC_NAME(blur_rows)(void *context, int begin, int end) {
     uint8_t *rgb[3];
     LC_NAME(planes)(band.slot->pixels, band.w->row, 0, 0, rgb);
     for (int y = begin; y < end; y++) {
-        LC_NAME(seek)(&band.grid, lc_place(y, job->height, job->rh, 1, job->rh, &band.grid.weight), job->width);
+        LC_NAME(seek)(&band.grid, lc_place(y, job->height, job->rh, 1, job->rh, &band.grid.weight));
+        LC_NAME(ensure)(&band.grid, 0, job->width);
         for (int c = 0; c < 3; c++) {
-            const int16_t *restrict t = band.grid.top[c], *restrict b = band.grid.bottom[c];
+            const int16_t *restrict t = band.grid.row[0][c], *restrict b = band.grid.row[1][c];
             uint8_t *restrict out = rgb[c];
             const int16_t weight = band.grid.weight;
             for (int x = 0; x < job->width; x++)

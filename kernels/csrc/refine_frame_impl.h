@@ -12,17 +12,20 @@ static void LC_NAME(open_band)(LC_NAME(band) *band, lc_work *w) {
     const lc_refine_job *job = w->job;
     band->w = w;
     band->slot = slot;
-    band->grid = (lc_ring){w->grid, (size_t)job->rh * w->grid_row, w->grid_row, w->coefficients, job->rh, -1, 0,
-                           {0}, {0}, &w->fine};
-    band->colours = (lc_ring){w->colours, (size_t)w->fh * w->colour_row, w->colour_row, LC_COLOURS, w->fh, -1, 0,
-                              {0}, {0}, &w->coarse};
-    for (int c = 0; c < LC_COEFFICIENTS; c++) {
-        band->grid.top[c] = slot->edge + (size_t)(2 * c) * w->row;
-        band->grid.bottom[c] = slot->edge + (size_t)(2 * c + 1) * w->row;
-    }
-    for (int c = 0; c < LC_COLOURS; c++) {
-        band->colours.top[c] = slot->colour + (size_t)(2 * c) * w->row;
-        band->colours.bottom[c] = slot->colour + (size_t)(2 * c + 1) * w->row;
+    band->grid = (lc_ring){.planes = w->grid, .plane_stride = (size_t)job->rh * w->grid_row, .rows = job->rh,
+                           .row_stride = w->grid_row, .count = w->coefficients, .columns = &w->fine};
+    band->colours = (lc_ring){.planes = w->colours, .plane_stride = (size_t)w->fh * w->colour_row, .rows = w->fh,
+                              .row_stride = w->colour_row, .count = LC_COLOURS, .columns = &w->coarse};
+    lc_ring *rings[2] = {&band->grid, &band->colours};
+    int16_t *rows[2] = {slot->edge, slot->colour};
+    for (int i = 0; i < 2; i++) {
+        rings[i]->at = -1;
+        rings[i]->blocks = w->blocks;
+        for (int side = 0; side < 2; side++) {
+            rings[i]->ready[side] = slot->ready + (2 * i + side) * w->blocks;
+            for (int c = 0; c < rings[i]->count; c++)
+                rings[i]->row[side][c] = rows[i] + (size_t)(2 * c + side) * w->row;
+        }
     }
 }
 
@@ -36,23 +39,29 @@ static inline int LC_NAME(run)(const lc_work *w, const uint8_t *class_, int x0, 
     return class_here;
 }
 
-/* Bring the coefficient grid to row y; class_ holds the classes of the last row and is renewed where they changed. */
+/* Bring the coefficient grid to row y; class_ holds the classes of the last row and is renewed where the cells did:
+ * 1 where nothing of the frame shows, 2 where only the frame shows, else 0. */
 static void LC_NAME(seek_row)(LC_NAME(band) *band, int y, uint8_t *class_) {
-    const lc_refine_job *job = band->w->job;
+    const lc_work *w = band->w;
+    const lc_refine_job *job = w->job;
     const int at = lc_place(y, job->height, job->rh, 1, job->rh, &band->grid.weight);
-    if (!LC_NAME(seek)(&band->grid, at, job->width)) return;
-    if (job->refine)
-        LC_NAME(classify)(&band->grid, LC_LOW, LC_HIGH, 0, LC_ONE, class_, job->width);
-    else /* up to 64 and from 32704 no 8-bit blend differs from its end */
-        LC_NAME(classify)(&band->grid, LC_A, LC_A, 64, 32704, class_, job->width);
-    if (job->input_alpha)
-        for (int i = 0; i < band->w->blocks; i++) class_[i] &= 1;
+    if (!LC_NAME(seek)(&band->grid, at)) return;
+    const int next = at + 1 < job->rh ? at + 1 : at;
+    const uint32_t *none0 = w->is_none + (size_t)at * w->words, *none1 = w->is_none + (size_t)next * w->words;
+    const uint32_t *all0 = w->is_all + (size_t)at * w->words, *all1 = w->is_all + (size_t)next * w->words;
+    for (int i = 0; i < w->blocks; i++) {
+        const int end = (i + 1) * LC_BLOCK < job->width ? (i + 1) * LC_BLOCK : job->width;
+        const int first = w->fine.index[i * LC_BLOCK], last = w->fine.index[end - 1] + 1;
+        class_[i] = (uint8_t)lc_all_set(none0, none1, first, last);
+        if (!class_[i] && !job->input_alpha && lc_all_set(all0, all1, first, last)) class_[i] = 2;
+    }
 }
 
-static void LC_NAME(seek_colours)(LC_NAME(band) *band, int y) {
+static void LC_NAME(seek_colours)(LC_NAME(band) *band, int y, int x0, int n) {
     const lc_refine_job *job = band->w->job;
     const int at = lc_place(y, job->height, job->rh, 2, band->w->fh, &band->colours.weight);
-    LC_NAME(seek)(&band->colours, at, job->width);
+    LC_NAME(seek)(&band->colours, at);
+    LC_NAME(ensure)(&band->colours, x0, n);
 }
 
 static void LC_NAME(planes)(uint8_t *buffer, int row, int which, int x0, uint8_t *rgb[3]) {
@@ -64,6 +73,7 @@ static void LC_NAME(planes)(uint8_t *buffer, int row, int which, int x0, uint8_t
 static void LC_NAME(alpha_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_t *const rgb[3], int16_t *alpha) {
     const lc_work *w = band->w;
     const lc_refine_job *job = w->job;
+    LC_NAME(ensure)(&band->grid, x0, n);
     if (job->refine) {
         if (job->in_format == LC_I420 || job->in_format == LC_NV12)
             LC_NAME(luma_of_y)(w, job->in[0] + y * job->in_stride[0] + x0, band->slot->luma, n);
@@ -96,7 +106,7 @@ static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
         return;
     }
     if (job->decontaminate) {
-        LC_NAME(seek_colours)(band, y);
+        LC_NAME(seek_colours)(band, y, x0, n);
         for (int c = 0; c < 3; c++) LC_NAME(decontaminate)(&band->colours, c, rgb[c], alpha, x0, n);
     }
     if (job->out_format == LC_RGBA || job->out_format == LC_BGRA) {

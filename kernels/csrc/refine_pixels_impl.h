@@ -2,7 +2,11 @@
 
 static void LC_NAME(split3)(const uint8_t *restrict src, uint8_t *restrict a, uint8_t *restrict b,
                             uint8_t *restrict c, int n) {
-    for (int x = 0; x < n; x++) {
+    int x = 0;
+#if LC_X86 && defined(__AVX2__)
+    x = LC_NAME(split3_wide)(src, a, b, c, n);
+#endif
+    for (; x < n; x++) {
         a[x] = src[3 * x];
         b[x] = src[3 * x + 1];
         c[x] = src[3 * x + 2];
@@ -11,7 +15,11 @@ static void LC_NAME(split3)(const uint8_t *restrict src, uint8_t *restrict a, ui
 
 static void LC_NAME(split4)(const uint8_t *restrict src, uint8_t *restrict a, uint8_t *restrict b,
                             uint8_t *restrict c, int n) {
-    for (int x = 0; x < n; x++) {
+    int x = 0;
+#if LC_X86 && defined(__AVX512VBMI__)
+    x = LC_NAME(split4_wide)(src, a, b, c, n);
+#endif
+    for (; x < n; x++) {
         a[x] = src[4 * x];
         b[x] = src[4 * x + 1];
         c[x] = src[4 * x + 2];
@@ -27,7 +35,11 @@ static void LC_NAME(split2)(const uint8_t *restrict src, uint8_t *restrict a, ui
 
 static void LC_NAME(join3)(const uint8_t *restrict a, const uint8_t *restrict b, const uint8_t *restrict c,
                            uint8_t *restrict dst, int n) {
-    for (int x = 0; x < n; x++) {
+    int x = 0;
+#if LC_X86 && defined(__AVX2__)
+    x = LC_NAME(join3_wide)(a, b, c, dst, n);
+#endif
+    for (; x < n; x++) {
         dst[3 * x] = a[x];
         dst[3 * x + 1] = b[x];
         dst[3 * x + 2] = c[x];
@@ -36,7 +48,11 @@ static void LC_NAME(join3)(const uint8_t *restrict a, const uint8_t *restrict b,
 
 static void LC_NAME(join4)(const uint8_t *restrict a, const uint8_t *restrict b, const uint8_t *restrict c,
                            const uint8_t *restrict d, uint8_t *restrict dst, int n) {
-    for (int x = 0; x < n; x++) {
+    int x = 0;
+#if LC_X86 && defined(__AVX512VBMI__)
+    x = LC_NAME(join4_wide)(a, b, c, d, dst, n);
+#endif
+    for (; x < n; x++) {
         dst[4 * x] = a[x];
         dst[4 * x + 1] = b[x];
         dst[4 * x + 2] = c[x];

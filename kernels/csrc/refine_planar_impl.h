@@ -88,7 +88,7 @@ static void LC_NAME(colour_pair)(LC_NAME(band) *band, const int y[2]) {
             LC_NAME(planes)(slot->pixels, w->row, i, x0, rgb);
             LC_NAME(load_rgb)(w, y[i], x0, n, rgb);
             if (class_ == 2 || !job->decontaminate) continue;
-            LC_NAME(seek_colours)(band, y[i]);
+            LC_NAME(seek_colours)(band, y[i], x0, n);
             for (int c = 0; c < 3; c++)
                 LC_NAME(decontaminate)(&band->colours, c, rgb[c], slot->alpha[i] + x0, x0, n);
         }
@@ -101,7 +101,7 @@ static void LC_NAME(unmix_pair)(LC_NAME(band) *band, const int y[2], uint8_t *co
     for (int i = 0; i < 2; i++) {
         for (int x0 = 0, n; x0 < w->job->width; x0 += n) {
             if (LC_NAME(run)(w, slot->class_, x0, &n) != 0) continue;
-            LC_NAME(seek_colours)(band, y[i]);
+            LC_NAME(seek_colours)(band, y[i], x0, n);
             LC_NAME(decontaminate)(&band->colours, 0, yuv[i] + x0, slot->alpha[i] + x0, x0, n);
             if (i == 1) continue;
             for (int c = 1; c < 3; c++)

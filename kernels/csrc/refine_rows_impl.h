@@ -1,67 +1,17 @@
-/* Rows at full resolution: enlarging, alpha, decontamination, blending. Included once per instruction set. */
-
-/* dst[x] = between src[index[x]] and src[index[x] + 1] by weight[x]. */
-static void LC_NAME(enlarge)(const lc_columns *columns, const int16_t *restrict src, int16_t *restrict dst, int n) {
-    const int32_t *restrict index = columns->index;
-    const int16_t *restrict weight = columns->weight;
-    for (int x = 0; x < n; x++) {
-        const int16_t left = src[index[x]], right = src[index[x] + 1];
-        dst[x] = (int16_t)(left + LC_NAME(mul15)((int16_t)(right - left), weight[x]));
-    }
-}
-
-/* Move to rows `at` and `at + 1` (the last row again at the end). True when the rows changed. */
-static int LC_NAME(seek)(lc_ring *ring, int at, int n) {
-    if (at == ring->at) return 0;
-    const int next = at + 1 < ring->rows ? at + 1 : ring->rows - 1;
-    for (int c = 0; c < ring->count; c++) {
-        const int16_t *plane = ring->planes + c * ring->plane_stride;
-        int16_t *top = ring->top[c];
-        ring->top[c] = ring->bottom[c];
-        ring->bottom[c] = top;
-        if (at != ring->at + 1 || ring->at < 0)
-            LC_NAME(enlarge)(ring->columns, plane + at * ring->row_stride, ring->top[c], n);
-        LC_NAME(enlarge)(ring->columns, plane + next * ring->row_stride, ring->bottom[c], n);
-    }
-    ring->at = at;
-    return 1;
-}
-
-/* Per block of the two rows: 1 where nothing of the frame shows, 2 where only the frame shows, else 0. */
-static void LC_NAME(classify)(const lc_ring *ring, int low, int high, int none, int all, uint8_t *class_, int n) {
-    const int16_t *l0 = ring->top[low], *l1 = ring->bottom[low], *h0 = ring->top[high], *h1 = ring->bottom[high];
-    for (int x0 = 0; x0 < n; x0 += LC_BLOCK) {
-        const int end = x0 + LC_BLOCK < n ? x0 + LC_BLOCK : n;
-        int16_t least = 32767, most = -32768;
-        if (end - x0 == LC_BLOCK) {
-            for (int x = x0; x < x0 + LC_BLOCK; x++) {
-                const int16_t lo = l0[x] < l1[x] ? l0[x] : l1[x], hi = h0[x] > h1[x] ? h0[x] : h1[x];
-                least = lo < least ? lo : least;
-                most = hi > most ? hi : most;
-            }
-        } else {
-            for (int x = x0; x < end; x++) {
-                const int16_t lo = l0[x] < l1[x] ? l0[x] : l1[x], hi = h0[x] > h1[x] ? h0[x] : h1[x];
-                least = lo < least ? lo : least;
-                most = hi > most ? hi : most;
-            }
-        }
-        class_[x0 / LC_BLOCK] = (uint8_t)(most <= none ? 1 : least >= all ? 2 : 0);
-    }
-}
+/* Rows at full resolution: alpha, decontamination, blending. Included once per instruction set. */
 
 static void LC_NAME(plain_alpha)(const lc_ring *ring, int16_t *restrict alpha, int x0, int n) {
-    const int16_t *restrict t = ring->top[LC_A] + x0, *restrict b = ring->bottom[LC_A] + x0, weight = ring->weight;
+    const int16_t *restrict t = ring->row[0][LC_A] + x0, *restrict b = ring->row[1][LC_A] + x0, weight = ring->weight;
     for (int x = 0; x < n; x++) alpha[x] = (int16_t)(t[x] + LC_NAME(mul15)((int16_t)(b[x] - t[x]), weight));
 }
 
 /* alpha = a * luma + b within its envelope, Q11 to Q15. */
 static void LC_NAME(guided_alpha)(const lc_ring *ring, const int16_t *restrict luma, int16_t *restrict alpha,
                                   int x0, int n) {
-    const int16_t *restrict at = ring->top[LC_A] + x0, *restrict ab = ring->bottom[LC_A] + x0;
-    const int16_t *restrict bt = ring->top[LC_B] + x0, *restrict bb = ring->bottom[LC_B] + x0;
-    const int16_t *restrict lt = ring->top[LC_LOW] + x0, *restrict lb = ring->bottom[LC_LOW] + x0;
-    const int16_t *restrict ht = ring->top[LC_HIGH] + x0, *restrict hb = ring->bottom[LC_HIGH] + x0;
+    const int16_t *restrict at = ring->row[0][LC_A] + x0, *restrict ab = ring->row[1][LC_A] + x0;
+    const int16_t *restrict bt = ring->row[0][LC_B] + x0, *restrict bb = ring->row[1][LC_B] + x0;
+    const int16_t *restrict lt = ring->row[0][LC_LOW] + x0, *restrict lb = ring->row[1][LC_LOW] + x0;
+    const int16_t *restrict ht = ring->row[0][LC_HIGH] + x0, *restrict hb = ring->row[1][LC_HIGH] + x0;
     const int16_t weight = ring->weight;
     for (int x = 0; x < n; x++) {
         const int16_t a = (int16_t)(at[x] + LC_NAME(mul15)((int16_t)(ab[x] - at[x]), weight));
@@ -108,8 +58,8 @@ static void LC_NAME(coverage_of)(const int16_t *restrict alpha, uint8_t *restric
  * colours, for chroma. */
 static inline void LC_NAME(unmix)(const lc_ring *ring, int c, uint8_t *restrict pixels,
                                   const int16_t *restrict alpha, int x0, int n, const int step) {
-    const int16_t *restrict ft = ring->top[c] + x0, *restrict fb = ring->bottom[c] + x0;
-    const int16_t *restrict bt = ring->top[c + 3] + x0, *restrict bb = ring->bottom[c + 3] + x0;
+    const int16_t *restrict ft = ring->row[0][c] + x0, *restrict fb = ring->row[1][c] + x0;
+    const int16_t *restrict bt = ring->row[0][c + 3] + x0, *restrict bb = ring->row[1][c + 3] + x0;
     const int16_t weight = ring->weight;
     for (int x = 0; x < n; x++) {
         const int i = x * step;

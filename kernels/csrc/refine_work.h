@@ -12,10 +12,10 @@ enum { LC_COEFFICIENTS = 4, LC_COLOURS = 6, LC_PAD = 64 };
 enum { LC_A, LC_B, LC_LOW, LC_HIGH }; /* planes of the coefficient grid when refining; alone, LC_A is alpha15 */
 
 /* Where each output column lies between the columns of a grid: columns `index` and `index + 1`, weight Q15 of the
- * latter. `start` is the index of each 8th output column, `near` the index relative to it. */
+ * latter. `near` and `near8` are the index relative to that of the first column in each 32 and 8. */
 typedef struct {
     int32_t *index;
-    int16_t *weight, *near;
+    int16_t *weight, *near, *near8;
     int narrow; /* every 32 outputs read from a window of 32 columns, and every 8 from a window of 8 */
 } lc_columns;
 
@@ -23,9 +23,10 @@ typedef struct {
 typedef struct {
     const int16_t *planes;
     size_t plane_stride, row_stride;
-    int count, rows, at; /* at: the upper row; -1 before the first */
+    int count, rows, blocks, at; /* at: the upper row; -1 before the first */
     int16_t weight;
-    int16_t *top[LC_COLOURS], *bottom[LC_COLOURS];
+    int16_t *row[2][LC_COLOURS];
+    uint8_t *ready[2]; /* per block, whether it has been enlarged */
     const lc_columns *columns;
 } lc_ring;
 
@@ -42,6 +43,7 @@ typedef struct {
     uint8_t *coverage;   /* one row */
     uint8_t *yuv, *back; /* Y of two rows, U, V: of the frame and of the background */
     uint8_t *class_;     /* [2 rows][blocks] */
+    uint8_t *ready;      /* of both grids, [2][2 rows][blocks] */
 } lc_slot;
 
 typedef struct {
@@ -56,6 +58,8 @@ typedef struct {
     int32_t *ab;                  /* Q15, [2][rh][grid_row] */
     int16_t *extremes;            /* horizontal minimum and maximum, [2][rh][grid_row] */
     int16_t *grid;                /* [LC_COEFFICIENTS][rh][grid_row] */
+    uint32_t *is_none, *is_all;   /* a bit a cell, [rh][words]: nothing, or only the frame, shows */
+    int words;
     uint16_t *fusion;             /* [8][fh][colour_row] */
     int16_t *colours;             /* 8.7 bits, [LC_COLOURS][fh][colour_row] */
     lc_columns fine, coarse;      /* columns of the coefficient grid and of the colour grid */
@@ -109,6 +113,9 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
     w->ab = lc_take(base, &used, cells * 8);
     w->extremes = lc_take(base, &used, cells * 4);
     w->grid = lc_take(base, &used, cells * 2 * LC_COEFFICIENTS);
+    w->words = w->grid_row / 32;
+    w->is_none = lc_take(base, &used, (size_t)rh * w->words * 4);
+    w->is_all = lc_take(base, &used, (size_t)rh * w->words * 4);
     w->fusion = lc_take(base, &used, colours * 16);
     w->colours = lc_take(base, &used, colours * 2 * LC_COLOURS);
     lc_columns *columns[2] = {&w->fine, &w->coarse};
@@ -116,6 +123,7 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
         columns[i]->index = lc_take(base, &used, row * 4);
         columns[i]->weight = lc_take(base, &used, row * 2);
         columns[i]->near = lc_take(base, &used, row * 2);
+        columns[i]->near8 = lc_take(base, &used, row * 2);
     }
     w->fill = lc_take(base, &used, row * 3);
     if (threads > LC_MAX_SLOTS) threads = LC_MAX_SLOTS;
@@ -137,8 +145,20 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
         s->back = lc_take(base, &used, row * 4);
         s->luma = lc_take(base, &used, row * 2);
         s->class_ = lc_take(base, &used, (size_t)w->blocks * 2);
+        s->ready = lc_take(base, &used, (size_t)w->blocks * 4);
     }
     return used + 64;
+}
+
+/* Whether bits [first, last] are all set in both rows. */
+static inline int lc_all_set(const uint32_t *a, const uint32_t *b, int first, int last) {
+    for (int word = first / 32; word <= last / 32; word++) {
+        uint32_t wanted = ~0u;
+        if (word == first / 32) wanted &= ~0u << (first % 32);
+        if (word == last / 32) wanted &= ~0u >> (31 - last % 32);
+        if ((a[word] & b[word] & wanted) != wanted) return 0;
+    }
+    return 1;
 }
 
 /* A slot for the calling thread; there are as many as threads, so one is always free. */
