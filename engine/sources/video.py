@@ -162,8 +162,9 @@ class VideoSource(Source):
 
     def _note_damage(self, packet: Any) -> None:
         self._damaged += 1
-        if packet.pts is not None:
-            self._damaged_at = max(self._damaged_at, float(packet.pts * self._time_base) - self._start)
+        ticks = packet.pts if packet.pts is not None else packet.dts  # AVI has no presentation times
+        if ticks is not None:
+            self._damaged_at = max(self._damaged_at, float(ticks * self._time_base) - self._start)
 
     def _report(self) -> None:
         """Say what was damaged: raise where the end is missing, log where only the middle was."""
@@ -220,4 +221,6 @@ def _reason(error: Exception) -> str:
     """What went wrong, without FFmpeg's error number and a second copy of the path."""
     if type(error).__name__ == "InvalidDataError":
         return "not a video FFmpeg knows, or damaged"
+    if type(error).__name__ == "EOFError":
+        return "it ends before its first picture"
     return getattr(error, "strerror", None) or str(error)
