@@ -199,3 +199,8 @@ def test_spots_see_every_part_of_a_full_size_picture():
     rows, columns = np.zeros((1080, 1920))[loops.SPOTS].shape
     assert rows >= 16
     assert columns >= 30
+
+
+def test_open_loop_samples_are_the_p99_of_each_whole_second():
+    latencies = np.concatenate([np.full(60, 5.0), np.full(60, 7.0), np.full(30, 99.0)])
+    assert bench_open_loop.by_second(latencies).samples == (5.0, 7.0)
