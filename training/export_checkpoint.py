@@ -113,6 +113,8 @@ def export_checkpoint(
     state = load_checkpoint(checkpoint)
     network = averaged_network(checkpoint).folded()
     packed = validation_pairs(data, cache)
+    if not len(packed):
+        raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
     used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
     used = [folder for folder in used if (data / folder).is_dir()]
     ledger = build_ledger(data, used, state["config"]["encoder_weights"])
@@ -123,7 +125,7 @@ def export_checkpoint(
         inputs = [*edge_cases(height, width), *network_inputs(packed, PARITY_PICTURES)]
         parity = check_parity(network, model, inputs)
         measured = list(results(onnx_predictor(model), packed))
-        summary = summarise(measured) if measured else {"all": {"pictures": 0}}
+        summary = summarise(measured)
         metrics = {name: round(value, 5) for name, value in summary["all"].items()}
         manifest = build_manifest(network, state["config"]["name"], version, metrics)
         log_file = checkpoint.parent / "log.txt"

@@ -93,10 +93,10 @@ def matting_loss(
         "gradient": (gradient(predicted, alpha) * edge).mean(),
         "side": torch.stack([_side(side, alpha) for side in sides]).mean(),
     }
-    terms["total"] = sum(WEIGHTS[name] * term for name, term in terms.items())
+    terms["total"] = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
     return terms
 
 
 def _side(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    small = F.adaptive_avg_pool2d(alpha, logits.shape[-2:])
+    small = F.adaptive_avg_pool2d(alpha, (logits.shape[2], logits.shape[3]))
     return F.binary_cross_entropy_with_logits(logits, small)

@@ -63,6 +63,14 @@ def share_at(progress: float, step: int, config: Config) -> float:
     return warm * (optimiser.final_share + (1 - optimiser.final_share) * cosine)
 
 
+def channels_last(network: MattingNetwork) -> MattingNetwork:
+    """Lay the weights out as the CPU's convolutions want them; returns the network."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 class Trainer:
     """One run: network, optimiser, averaged network, counters, and where they are written.
 
@@ -91,7 +99,7 @@ class Trainer:
             self.log(f"skipped {line}")
         counts = f"{len(self.training)} items to train on, {len(self.validation)} held-out pairs"
         self.log(f"{counts}, {len(skipped)} skipped")
-        self.network = MattingNetwork(**config.network).to(memory_format=torch.channels_last)
+        self.network = channels_last(MattingNetwork(**config.network))
         if config.encoder_weights:
             load_encoder(self.network.encoder, data / config.encoder_weights)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -129,14 +137,17 @@ class Trainer:
         # Not forked: a copy of a process that has used OpenMP may wait for ever for threads it does not have.
         context = multiprocessing.get_context("spawn")
         progress = context.Value("d", min(1.0, self.elapsed_s / total_s))
-        stages = [(stage.until, stage.batch, stage.sizes) for stage in self.config.stages]
-        stream = SceneStream(SceneMaker(self.training), stages, progress, self.config.seed + self.step)
-        workers = (
-            {"num_workers": run.workers, "prefetch_factor": 4, "multiprocessing_context": context}
-            if run.workers
-            else {}
+        maker, seed = SceneMaker(self.training), self.config.seed + self.step
+        stream = SceneStream(maker, self.config.stages, progress, seed)
+        batches = iter(
+            DataLoader(
+                stream,
+                batch_size=None,
+                num_workers=run.workers,
+                prefetch_factor=4 if run.workers else None,
+                multiprocessing_context=context if run.workers else None,
+            )
         )
-        batches = iter(DataLoader(stream, batch_size=None, **workers))
         started = time.monotonic() - self.elapsed_s
         saved = validated = self.elapsed_s
         mark_s, mark_pictures = self.elapsed_s, self.pictures
@@ -202,8 +213,8 @@ class Trainer:
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
-            for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
-                mean.copy_(mean.lerp(value, 1 - decay) if mean.is_floating_point() else value)
+            for kept, fresh in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                kept.copy_(kept.lerp(fresh, 1 - decay) if kept.is_floating_point() else fresh)
 
     def report(self, pictures_per_s: float) -> None:
         """Log the mean of the last steps and add a row to the curve."""

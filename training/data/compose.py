@@ -82,19 +82,22 @@ def compose(
         Of all subjects together.
     """
     height, width = background.shape[:2]
-    image = background.astype(np.float32)
-    total = np.zeros((height, width), np.float32)
+    image: np.ndarray = background.astype(np.float32)
+    total: np.ndarray = np.zeros((height, width), np.float32)
     for subject in subjects:
         placed = place(subject, (width, height), len(subjects), rng)
-        alpha = placed[..., 3].astype(np.float32) / 255
-        if rng.random() < 0.7:
-            alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 1.0))
+        sharp = placed[..., 3].astype(np.float32) / 255
+        alpha = _softened(sharp, rng.uniform(0.3, 1.0)) if rng.random() < 0.7 else sharp
         colour = _relight(placed[..., :3].astype(np.float32), alpha, image, rng)
         if rng.random() < 0.55:
             image = image * (1 - shadow(alpha, rng))[..., None]
         image = colour * alpha[..., None] + image * (1 - alpha[..., None])
         total = 1 - (1 - total) * (1 - alpha)
     return np.clip(image, 0, 255).astype(np.uint8), np.rint(total * 255).astype(np.uint8)
+
+
+def _softened(alpha: np.ndarray, sigma_px: float) -> np.ndarray:
+    return cv2.GaussianBlur(alpha, (0, 0), sigma_px)
 
 
 def place(subject: np.ndarray, size_wh: tuple[int, int], count: int, rng: np.random.Generator) -> np.ndarray:

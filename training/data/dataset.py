@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from ..config import Stage
 from . import geometry
 from .augment import photometric
 from .cache import Packed
@@ -171,8 +172,8 @@ class SceneStream(IterableDataset):
 
     Parameters
     ----------
-    stages : sequence of (until, batch size, sizes)
-        ``until`` is the progress 0..1 at which the stage ends; sizes are (width, height).
+    stages : sequence of Stage
+        In the order of ``until``, the progress 0..1 at which each ends.
     seed : int
         Together with the worker's number it fixes the order, though not which size a batch gets:
         that depends on the clock.
@@ -181,7 +182,7 @@ class SceneStream(IterableDataset):
     def __init__(
         self,
         maker: SceneMaker,
-        stages: Sequence[tuple[float, int, Sequence[tuple[int, int]]]],
+        stages: Sequence[Stage],
         progress: Synchronized,
         seed: int,
     ) -> None:
@@ -193,9 +194,9 @@ class SceneStream(IterableDataset):
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
             now = self.progress.value
-            stage = next((stage for stage in self.stages if now < stage[0]), self.stages[-1])
-            _, count, sizes = stage
-            yield self.maker.batch(tuple(sizes[rng.integers(len(sizes))]), count, rng)
+            stage = next((stage for stage in self.stages if now < stage.until), self.stages[-1])
+            width, height = stage.sizes[int(rng.integers(len(stage.sizes)))]
+            yield self.maker.batch((width, height), stage.batch, rng)
 
 
 def _normalised(shares: dict[str, float]) -> dict[str, float]:

@@ -61,7 +61,8 @@ def load_encoder(encoder: Encoder, path: Path) -> None:
             )
         with torch.no_grad():
             target.weight.copy_(torch.from_numpy(weight.copy()))
-            target.bias.copy_(torch.from_numpy(bias.copy()))
+            if target.bias is not None:
+                target.bias.copy_(torch.from_numpy(bias.copy()))
 
 
 def largest_difference(path: Path) -> float:
