@@ -26,7 +26,9 @@ class AudioTrack:
         self._input = source.streams.audio[0]
         self._start = Fraction(source.start_time or 0, 1_000_000)
         name = self._input.codec_context.name
-        self.is_copied = name in sink.supported_codecs
+        # FFmpeg does put PCM into MP4, in a way that few players know.
+        plays = not (sink.format.name == "mp4" and name.startswith("pcm_"))
+        self.is_copied = plays and name in sink.supported_codecs
         if self.is_copied:
             self._output = sink.add_stream_from_template(self._input)
         else:
@@ -98,13 +100,13 @@ class AudioTrack:
         for frame in frames:
             if frame.pts is not None:
                 frame.pts -= round(self._start / (frame.time_base or packet.time_base))
-            self._sink.mux(self._output.codec_context.encode(frame))
+            self._sink.mux(self._output.encode(frame))
 
     def finish(self, seconds: float) -> None:
         """Write the sound up to ``seconds``, the end of the picture, and close the source."""
         self.mux_until(seconds)
         if not self.is_copied:
-            self._sink.mux(self._output.codec_context.encode(None))
+            self._sink.mux(self._output.encode(None))
         self.close()
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ class Encoder:
     """Frame formats it takes, the preferred first."""
     pixel_formats: dict[str, str]
     """Frame format -> pixel format given to the encoder."""
+    needs_even_size: bool = False
+    """Whether it refuses an odd width or height."""
     ticks_per_second: int = 90000
     """Resolution of times in this container."""
     options: dict[str, str] = field(default_factory=dict)
@@ -69,6 +71,7 @@ _PRORES = Encoder(
     "prores_aw",  # a fifth of the time of prores_ks, the same size and error within 0.02 of 255
     ("RGBA", "BGRA", "RGB", "BGR"),
     {**dict.fromkeys(("RGBA", "BGRA"), "yuva444p10le"), **dict.fromkeys(("RGB", "BGR"), "yuv422p10le")},
+    needs_even_size=True,
     options={"vendor": "apl0"},
 )
 _FFV1 = Encoder(
@@ -84,6 +87,7 @@ _H264 = Encoder(
     "libx264",
     ("I420", "BGR", "RGB", "ALPHA"),
     dict.fromkeys(("I420", "BGR", "RGB", "ALPHA"), "yuv420p"),
+    needs_even_size=True,
     options={"preset": "veryfast", "crf": "20"},
     container_options={"movflags": "+faststart"},
 )
