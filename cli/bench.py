@@ -86,7 +86,9 @@ def bench(
         )
         report, signals = run_pipeline(pipeline, bar, json_report, quiet=quiet)
     if json_report != "-" and not quiet:
-        show_report(report, f"{width}x{height} at {'full speed' if unpaced else f'{fps:g} fps'}")
+        show_report(
+            report, f"synthetic camera, {width}x{height} at {'full speed' if unpaced else f'{fps:g} fps'}"
+        )
     signals.exit_if_stopped()
     missed = []
     if max_p99 is not None and report.latency_ms["p99"] > max_p99:

@@ -54,6 +54,6 @@ def doctor(
     if failure is not None:
         raise failure
     if would_run.status == "bad":
-        error = LivecutError(would_run.text)
-        error.exit_code = would_run.data["exit_code"]
-        raise error
+        unable = LivecutError(would_run.text)
+        unable.exit_code = would_run.data["exit_code"]
+        raise unable

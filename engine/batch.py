@@ -233,8 +233,7 @@ def run_batch(
             while writes:
                 collect_oldest_write()
         except BaseException:
-            for _, pending in (*reads, *writes):
-                pending.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
         for _, unread in reads:
             unread.cancel()

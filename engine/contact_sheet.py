@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 COLUMNS = ("picture", "alpha", "over checkers", "over a loud colour")
 LOUD = (255, 0, 200)
@@ -42,25 +46,26 @@ def make_contact_sheet(rows: Sequence[Row], *, cell_wh: tuple[int, int] = (420, 
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    width, height = cell_wh
-    line = height + _CAPTION + _GAP
-    sheet = Image.new(
-        "RGB", (len(COLUMNS) * (width + _GAP) + _GAP, len(rows) * line + _CAPTION + _GAP), _PAPER
-    )
+    width = cell_wh[0]
+    lines = [tuple(_cells(row, cell_wh)) for row in rows]
+    heights = [line[0].height + _CAPTION + _GAP for line in lines]
+    size = len(COLUMNS) * (width + _GAP) + _GAP, sum(heights) + _CAPTION + _GAP
+    sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
     for column, title in enumerate(COLUMNS):
         draw.text((_GAP + column * (width + _GAP), _GAP), title, _INK, font)
-    for index, row in enumerate(rows):
-        top = _CAPTION + _GAP + index * line
-        for column, cell in enumerate(_cells(row, cell_wh)):
+    top = _CAPTION + _GAP
+    for row, line, height in zip(rows, lines, heights, strict=True):
+        for column, cell in enumerate(line):
             left = _GAP + column * (width + _GAP)
-            sheet.paste(cell, (left + (width - cell.width) // 2, top + (height - cell.height) // 2))
-        draw.text((_GAP, top + height + 3), row.title, _INK, font)
+            sheet.paste(cell, (left + (width - cell.width) // 2, top))
+        draw.text((_GAP, top + line[0].height + 3), row.title, _INK, font)
+        top += height
     return np.asarray(sheet)
 
 
-def _cells(row: Row, cell_wh: tuple[int, int]):  # type: ignore[no-untyped-def]
+def _cells(row: Row, cell_wh: tuple[int, int]) -> Iterator[Image]:
     from PIL import Image
 
     scale = min(cell_wh[0] / row.image.shape[1], cell_wh[1] / row.image.shape[0])
@@ -73,7 +78,7 @@ def _cells(row: Row, cell_wh: tuple[int, int]):  # type: ignore[no-untyped-def]
         yield Image.alpha_composite(behind, cutout).convert("RGB")
 
 
-def _checkers(size: tuple[int, int]):  # type: ignore[no-untyped-def]
+def _checkers(size: tuple[int, int]) -> Image:
     from PIL import Image
 
     rows, columns = np.mgrid[: size[1], : size[0]] // _SQUARE

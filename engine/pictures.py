@@ -88,10 +88,15 @@ class Picture:
         x, y, width, height = box
         part = np.s_[y : y + height, x : x + width]
 
-        def cut(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else np.ascontiguousarray(array[part])
+        def cut(array: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(array[part])
 
-        return replace(self, image=cut(self.image), alpha=cut(self.alpha), deep=cut(self.deep))
+        return replace(
+            self,
+            image=cut(self.image),
+            alpha=None if self.alpha is None else cut(self.alpha),
+            deep=None if self.deep is None else cut(self.deep),
+        )
 
 
 def max_pixels() -> int:
