@@ -64,7 +64,7 @@ def run(options: Options) -> list[Row]:
 
 
 def by_second(latencies: np.ndarray) -> Summary:
-    """The 99th percentile of every second's frames, to compare two runs by; goals are judged on all frames."""
+    """The 99th percentile of every second's frames, to compare two runs by; goals judge all frames."""
     whole = latencies[: len(latencies) // FPS * FPS].reshape(-1, FPS)
     return Summary(tuple(float(value) for value in np.percentile(whole, 99, axis=1)))
 
