@@ -15,6 +15,7 @@ import csv
 import dataclasses
 import math
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -290,6 +291,10 @@ class Trainer:
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} min")
 
 
+def _interrupt(*_signal: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -314,6 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trainer = Trainer(config, options.data, out, options.cache or out / "cache")
         if options.resume:
             trainer.resume()
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
         trainer.run()
     except (ValueError, OSError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)

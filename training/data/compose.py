@@ -64,6 +64,33 @@ def backdrop(picture: np.ndarray | None, size_wh: tuple[int, int], rng: np.rando
     return np.ascontiguousarray(out)
 
 
+def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """``background`` with rows of small copies of ``things``, out of focus: a shelf behind the subject.
+
+    Parameters
+    ----------
+    background : ndarray of uint8, shape (H, W, 3)
+    things : sequence of ndarray of uint8, shape (h, w, 4)
+        From ``cut_out``. They become background.
+    """
+    height, width = background.shape[:2]
+    image = background.copy()
+    for row in range(int(rng.integers(1, 4))):
+        thing = things[row % len(things)]
+        tall = int(rng.uniform(0.14, 0.32) * height)
+        wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
+        small = cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
+        top = int(rng.uniform(0, height - tall))
+        step = max(8, int(wide * rng.uniform(0.9, 1.6)))
+        for left in range(int(rng.uniform(-wide, 0)), width, step):
+            shown = small[:, max(0, -left) : max(0, width - left)]
+            place_at = image[top : top + tall, max(0, left) : max(0, left) + shown.shape[1]]
+            share = shown[..., 3:].astype(np.float32) / 255
+            place_at[...] = shown[..., :3] * share + place_at * (1 - share)
+    dim = cv2.convertScaleAbs(image, alpha=rng.uniform(0.55, 1.0))
+    return cv2.GaussianBlur(dim, (0, 0), rng.uniform(0.7, 2.5))
+
+
 def compose(
     background: np.ndarray, subjects: Sequence[np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -104,10 +131,10 @@ def place(subject: np.ndarray, size_wh: tuple[int, int], count: int, rng: np.ran
     """Scale, turn, tilt and move one subject onto an empty canvas of ``size_wh``; uint8 (H, W, 4)."""
     height, width = subject.shape[:2]
     fit = min(size_wh[0] / width, size_wh[1] / height)
-    largest = 0.95 if count == 1 else 0.65
-    if count == 1 and rng.random() < 0.12:
-        largest = 1.4
-    scale = fit * rng.uniform(0.3 if count == 1 else 0.22, largest)
+    close_up = count == 1 and rng.random() < geometry.CLOSE_UPS
+    scale = fit * (
+        rng.uniform(1.0, 1.9) if close_up else rng.uniform(*((0.3, 0.95) if count == 1 else (0.22, 0.65)))
+    )
     quad = geometry.corners(width * scale, height * scale)
     quad = geometry.turn(quad, rng.uniform(-180, 180) if rng.random() < 0.2 else rng.normal(0, 12))
     quad = geometry.tilt(quad, 0.1, rng) if rng.random() < 0.4 else quad

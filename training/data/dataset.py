@@ -16,7 +16,7 @@ from . import geometry
 from .augment import photometric
 from .cache import Packed
 from .catalogue import COMPOSITE, FOLDERS, Quality
-from .compose import backdrop, compose, cut_out
+from .compose import backdrop, compose, crowd, cut_out
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
@@ -43,6 +43,7 @@ SUBJECTS = {
 CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
+CROWDS = 0.15  # share of composites with a shelf of things behind the subject
 MIN_SIDE_PX = 48
 
 
@@ -157,9 +158,12 @@ class SceneMaker:
             picture = self.packed[rng.choice(self.photos)]
         elif chance < 0.85 and self.plates:
             picture = self.packed[rng.choice(self.plates)]
+        background = backdrop(picture, frame_wh, rng)
         count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
-        subjects = [self._subject(rng) for _ in range(count)]
-        return compose(backdrop(picture, frame_wh, rng), subjects, rng)
+        if rng.random() < CROWDS:
+            background = crowd(background, [self._subject(rng) for _ in range(2)], rng)
+            count = 1
+        return compose(background, [self._subject(rng) for _ in range(count)], rng)
 
     def _subject(self, rng: np.random.Generator) -> np.ndarray:
         folder = _pick(self.subjects, rng)

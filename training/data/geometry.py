@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 PAD_VALUE = 114  # the letterbox bars of the network's input, 0..255
+CLOSE_UPS = 0.22  # share of crops in which the subject runs out of the picture
+CLOSE_UP_ZOOM = (0.35, 0.65)
 
 
 def fit_inside(frame_wh: tuple[float, float], input_wh: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -68,10 +70,12 @@ def random_crop(rgba: np.ndarray, frame_wh: tuple[int, int], rng: np.random.Gene
     inside = min(width / aspect, height)  # height of the largest crop of this shape that fits
     outside = max(width / aspect, height)
     column, row = _centre(rgba[..., 3])
+    close_up = rng.random() < CLOSE_UPS
+    zoom = CLOSE_UP_ZOOM if close_up else (0.65, 1.08)
     subject = int((rgba[..., 3] > 127).sum())
-    best, best_kept = rgba, -1.0
+    best, best_score = rgba, -1.0
     for _ in range(3):
-        crop_height = min(inside * (outside / inside) ** rng.random(), inside * 1.6) * rng.uniform(0.65, 1.08)
+        crop_height = min(inside * (outside / inside) ** rng.random(), inside * 1.6) * rng.uniform(*zoom)
         crop_width = crop_height * aspect
         pull = rng.uniform(0.3, 1.0)
         centre = np.array([width / 2 + pull * (column - width / 2), height / 2 + pull * (row - height / 2)])
@@ -83,11 +87,15 @@ def random_crop(rgba: np.ndarray, frame_wh: tuple[int, int], rng: np.random.Gene
         if rng.random() < 0.3:
             target = tilt(target, 0.08, rng)
         crop = warp(rgba, target, corners(*frame_wh), frame_wh, cv2.BORDER_REFLECT_101)
-        scale = (frame_wh[1] / crop_height) ** 2
-        kept = (crop[..., 3] > 127).sum() / max(subject * scale, 1)
-        if kept > best_kept:
-            best, best_kept = crop, kept
-        if kept > 0.6:
+        inside_px = int((crop[..., 3] > 127).sum())
+        if close_up:  # some of both must be seen
+            cover = inside_px / (frame_wh[0] * frame_wh[1])
+            score = min(cover, 1 - cover) / 0.15
+        else:  # most of the subject must be seen
+            score = inside_px / max(subject * (frame_wh[1] / crop_height) ** 2, 1) / 0.6
+        if score > best_score:
+            best, best_score = crop, score
+        if score > 1:
             break
     if rng.random() < 0.5:
         best = best[:, ::-1]
