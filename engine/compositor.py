@@ -28,11 +28,14 @@ def choose_output(accepts: tuple[str, ...], *, background: Any = None, only_mask
         If the sink takes none of that kind; the message says what to do.
     """
     if only_mask:
-        kind, formats, way = "a mask", ("ALPHA",), "choose a picture or raw output, or drop --only-mask"
+        formats: tuple[str, ...] = ("ALPHA",)
+        kind, way = "a mask", "choose a picture or raw output, or drop --only-mask"
     elif background is None:
-        kind, formats, way = "transparency", STRAIGHT_FORMATS, "give a --background, or choose another output"
+        formats = STRAIGHT_FORMATS
+        kind, way = "transparency", "give a --background, or choose another output"
     else:
-        kind, formats, way = "a composited picture", COMPOSITED_FORMATS, "drop --background"
+        formats = COMPOSITED_FORMATS
+        kind, way = "a composited picture", "drop --background"
     for format in accepts:
         if format in formats:
             return format
@@ -100,7 +103,7 @@ class Compositor:
             red, green, blue = background
             self._color = (int(red), int(green), int(blue))
         elif isinstance(background, Iterable):
-            self._video = iter(background)
+            self._video = iter(background)  # type: ignore[arg-type,assignment]
         else:
             raise UsageError(
                 "background: expected a colour, 'blur', a picture or a video, "

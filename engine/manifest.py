@@ -164,7 +164,8 @@ class Manifest:
         inputs, outputs : mapping of str to (str, shape)
             Name to dtype (``float32``) and sizes, None where a size is free; as the backend reads them.
         """
-        wanted = {self.input_name: ((1, 3, None, None), inputs, "input")}
+        wanted: dict[str, tuple[Shape, Tensors, str]] = {}
+        wanted[self.input_name] = ((1, 3, None, None), inputs, "input")
         wanted.update({t.input: (_free(t.shape), inputs, "input") for t in self.state})
         for name, (shape, tensors, kind) in wanted.items():
             self._check_tensor(name, shape, tensors, kind)

@@ -96,7 +96,9 @@ class Session:
             self._make_backend, self.reason = select_backend(backend)
         else:
             self._make_backend, self.reason = backend, "given by the caller"
-        self._smoother = kernels.TemporalSmoother() if temporal else None
+        self.temporal = temporal
+        self._smoother: kernels.TemporalSmoother | None = None
+        self._smoothed_wh = (0, 0)
         self._engines: dict[tuple[int, int], Backend] = {}
         self._lock = threading.Lock()
         self._state: Any = None
@@ -115,8 +117,10 @@ class Session:
         return (engine or self._engine(self.size_wh or self.manifest.sizes_wh[0])).info
 
     def warm_up(self, frame_wh: tuple[int, int]) -> BackendInfo:
-        """Compile for frames of this size now, rather than when the first one comes."""
-        return self._engine(self._input_size(frame_wh)).info
+        """Compile for frames of this size and run once, so that the first frame is not a slow one."""
+        engine = self._engine(self._input_size(frame_wh))
+        engine.warm_up()
+        return engine.info
 
     def _input_size(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
         return self.size_wh or self.manifest.size_for(frame_wh)
@@ -206,11 +210,18 @@ class Session:
             If its values lie outside 0..1.
         """
         self._check_alpha(slot)
-        if self._smoother is not None:
-            self._smoother.smooth(slot.buffer.alpha, slot.small)  # type: ignore[union-attr]
+        if self.temporal:
+            self._smooth(slot)
         return compositor.compose(
             slot, out, refine=self.refine, decontaminate=self.decontaminate, threads=self.threads
         )
+
+    def _smooth(self, slot: Slot) -> None:
+        if self._smoother is None or self._smoothed_wh != slot.geometry.input_wh:
+            self._smoothed_wh = slot.geometry.input_wh
+            self._smoother = kernels.TemporalSmoother(self._smoothed_wh)
+        alpha = slot.buffer.alpha  # type: ignore[union-attr]
+        self._smoother.smooth(alpha, slot.small, threads=self.threads)  # type: ignore[arg-type]
 
     def _check_alpha(self, slot: Slot) -> None:
         alpha = slot.buffer.alpha  # type: ignore[union-attr]

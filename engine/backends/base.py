@@ -91,6 +91,11 @@ class Backend(ABC):
         backend is then only good for ``close``.
         """
 
+    def warm_up(self) -> None:
+        """Run once on zeros: what a runtime puts off until the first inference is then done."""
+        with self.thread_context():
+            self.infer(self.new_buffer(), self.new_state())
+
     @abstractmethod
     def close(self) -> None:
         """Free the device's resources; safe to call twice. Buffers stay valid as arrays."""

@@ -31,5 +31,8 @@ class NullBackend(Backend):
     def infer(self, buffer: HostBuffer, state: State) -> State:
         return state
 
+    def warm_up(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -1,6 +1,8 @@
 """The pipeline: order, policies, errors, ends. Fakes decide when everything happens; nothing sleeps."""
 
+import gc
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -413,6 +415,40 @@ def test_slots_and_outputs_are_reused(make):
     pipeline.run()
     assert len(inputs) <= 6
     assert len(outputs) <= 3
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_the_stream(make):
+    """Python's own count of what is allocated, at two moments of a steady stream."""
+    size_wh, sizes = (640, 360), {}
+
+    def before_write(frame):
+        if frame.index in (100, 400):
+            gc.collect()
+            sizes[frame.index] = tracemalloc.get_traced_memory()[0]
+
+    class Counting(RecordingSink):
+        def write(self, frame):
+            self.before_write(frame)
+
+    same = [grey_frame(0, size_wh)] * 450
+    source = MemorySource(same, size_wh=size_wh)
+    read = source.read
+
+    def numbered(out=None):
+        frame = read(out)
+        if frame is not None:
+            frame = Frame(frame.planes, frame.format, source.position - 1, 0.0, 0.0)
+        return frame
+
+    source.read = numbered
+    tracemalloc.start()
+    try:
+        make(source, Counting(before_write=before_write), policy="wait").run()
+    finally:
+        tracemalloc.stop()
+    one_frame = 640 * 360 * 3
+    assert abs(sizes[400] - sizes[100]) < one_frame / 10
 
 
 # -- figures
