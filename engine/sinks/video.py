@@ -82,8 +82,8 @@ class VideoSink(Sink):
         pixel_format = self._encoder.pixel_formats[stream.format]
         if self._encoder.needs_even_size and (stream.width % 2 or stream.height % 2):
             raise SinkError(
-                f"{self._path}: this codec needs an even width and height, got {stream.width}x{stream.height};"
-                " write .webm or .mkv, or set an even --size"
+                f"{self._path}: this codec needs even width and height, got {stream.width}x{stream.height}; "
+                "write .webm or .mkv, or set an even --size"
             )
         self._file = TemporaryFile(self._path)
         try:

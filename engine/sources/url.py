@@ -16,7 +16,8 @@ OPEN_SECONDS, READ_SECONDS = 10.0, 5.0
 """A server that says nothing for so long while connecting, or while streaming, is taken as gone."""
 _ENDLESS_FORMATS = ("mpegts", "mpjpeg", "mjpeg", "rtsp", "rtp", "sdp", "flv", "live_flv", "h264", "hevc")
 _PATIENCE_WITH_DAMAGED_PACKETS = 100
-_COMMON = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000", "probesize": "1000000"}
+# Not ``fflags=nobuffer``: it throws away what was read while probing, which of a short file is all of it.
+_COMMON = {"analyzeduration": "1000000", "probesize": "1000000"}
 _BY_SCHEME = {
     "rtsp": {"rtsp_transport": "tcp", "max_delay": "500000"},
     "rtsps": {"rtsp_transport": "tcp", "max_delay": "500000"},
