@@ -24,12 +24,12 @@
 #endif
 
 typedef struct {
-    lc_task read_small, coefficients, smooth_coefficients, weigh_colours, fuse_colours, packed_rows, planar_pairs,
+    lc_task read_alpha, envelope, read_colours, coefficients, smooth_coefficients, weigh_colours, fuse_colours, packed_rows, planar_pairs,
         over_rows, blur_read, blur_pass, blur_rows;
 } lc_loops;
 
 #define LC_LOOPS(s)                                                                                                    \
-    {read_small_##s, coefficients_##s, smooth_coefficients_##s, weigh_colours_##s,                                     \
+    {read_alpha_##s, envelope_##s, read_colours_##s, coefficients_##s, smooth_coefficients_##s, weigh_colours_##s,                                     \
      fuse_colours_##s, packed_rows_##s, planar_pairs_##s, over_rows_##s,                                      \
      blur_read_##s, blur_pass_##s, blur_rows_##s}
 
@@ -85,6 +85,49 @@ static void open_work(lc_work *w, const lc_refine_job *job, int threads) {
     atomic_init(&w->free_slots, threads == LC_MAX_SLOTS ? ~0ull : (1ull << threads) - 1);
 }
 
+/* Find the cells that any mixed block is enlarged from, and what those need; 0 where no block is mixed. */
+static int bound_mixed(lc_work *w) {
+    const lc_refine_job *job = w->job;
+    lc_box box = {job->rw, job->rh, 0, 0};
+    for (int y = 0; y < job->rh; y++)
+        for (int word = 0; word <= (job->rw - 1) / 32; word++) {
+            const size_t at = (size_t)y * w->words + word;
+            uint32_t mixed = ~w->is_none[at] & (job->input_alpha ? ~0u : ~w->is_all[at]);
+            if (word == (job->rw - 1) / 32) mixed &= ~0u >> (31 - (job->rw - 1) % 32);
+            if (!mixed) continue;
+            const int first = 32 * word + __builtin_ctz(mixed), last = 32 * word + 31 - __builtin_clz(mixed);
+            box.x0 = first < box.x0 ? first : box.x0;
+            box.x1 = last + 1 > box.x1 ? last + 1 : box.x1;
+            box.y0 = y < box.y0 ? y : box.y0;
+            box.y1 = y + 1;
+        }
+    /* Without an envelope a hard edge may have no mixed cell at all. */
+    if (!job->refine) box = (lc_box){0, 0, job->rw, job->rh};
+    if (box.x0 >= box.x1) return 0;
+    int reach = 1; /* a mixed block reads cells to both sides of its mixed ones */
+    for (int i = 0; i < w->blocks; i++) {
+        const int end = (i + 1) * LC_BLOCK < job->width ? (i + 1) * LC_BLOCK : job->width;
+        const int cells = w->fine.index[end - 1] + 1 - w->fine.index[i * LC_BLOCK];
+        reach = cells > reach ? cells : reach;
+    }
+    w->box = lc_grow(box, reach, 1, job->rw, job->rh);
+    w->slopes = lc_grow(w->box, job->radius, job->radius, job->rw, job->rh);
+    w->read = lc_grow(w->slopes, job->radius, job->radius, job->rw, job->rh);
+    if (job->decontaminate) {
+        const int r = job->fusion_radius;
+        const lc_box half = {w->box.x0 / 2, w->box.y0 / 2, (w->box.x1 + 1) / 2, (w->box.y1 + 1) / 2};
+        w->fused = lc_grow(half, 1, 1, w->fw, w->fh);
+        w->weighed = lc_grow(w->fused, r, r, w->fw, w->fh);
+        const lc_box cells = {2 * w->weighed.x0, 2 * w->weighed.y0, 2 * w->weighed.x1, 2 * w->weighed.y1};
+        w->read.x0 = cells.x0 < w->read.x0 ? cells.x0 : w->read.x0;
+        w->read.y0 = cells.y0 < w->read.y0 ? cells.y0 : w->read.y0;
+        w->read.x1 = cells.x1 > w->read.x1 ? cells.x1 : w->read.x1;
+        w->read.y1 = cells.y1 > w->read.y1 ? cells.y1 : w->read.y1;
+        w->read = lc_grow(w->read, 0, 0, job->rw, job->rh);
+    }
+    return 1;
+}
+
 void lc_refine_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, int level) {
     const lc_loops *loops = &loops_by_level[level];
     const int threads = job->threads < LC_MAX_SLOTS ? job->threads : LC_MAX_SLOTS;
@@ -95,14 +138,18 @@ void lc_refine_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, in
     w.yuv = planar_in && planar_out;
     w.coefficients = job->refine ? LC_COEFFICIENTS : 1;
     prepare(&w, job);
-    parallel_for(loops->read_small, &w, job->rh, threads);
-    if (job->refine) {
-        parallel_for(loops->coefficients, &w, job->rh, threads);
-        parallel_for(loops->smooth_coefficients, &w, job->rh, threads);
-    }
-    if (job->decontaminate) {
-        parallel_for(loops->weigh_colours, &w, w.fh, threads);
-        parallel_for(loops->fuse_colours, &w, w.fh, threads);
+    parallel_for(loops->read_alpha, &w, job->rh, threads);
+    if (job->refine) parallel_for(loops->envelope, &w, job->rh, threads);
+    if ((job->refine || job->decontaminate) && bound_mixed(&w)) {
+        parallel_for(loops->read_colours, &w, w.read.y1 - w.read.y0, threads);
+        if (job->refine) {
+            parallel_for(loops->coefficients, &w, w.slopes.y1 - w.slopes.y0, threads);
+            parallel_for(loops->smooth_coefficients, &w, w.box.y1 - w.box.y0, threads);
+        }
+        if (job->decontaminate) {
+            parallel_for(loops->weigh_colours, &w, w.weighed.y1 - w.weighed.y0, threads);
+            parallel_for(loops->fuse_colours, &w, w.fused.y1 - w.fused.y0, threads);
+        }
     }
     if (planar_out)
         parallel_for(loops->planar_pairs, &w, (job->height + 1) / 2, threads);

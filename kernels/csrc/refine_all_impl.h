@@ -6,6 +6,7 @@
 #include "refine_small_impl.h"
 #include "refine_fusion_impl.h"
 #include "refine_rows_impl.h"
+#include "refine_blend_impl.h"
 #include "refine_frame_impl.h"
 #include "refine_planar_impl.h"
 #include "refine_over_impl.h"

@@ -99,8 +99,15 @@ static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
     int16_t *alpha = slot->alpha[0];
     uint8_t *rgb[3], *back[3];
     LC_NAME(planes)(slot->pixels, w->row, 0, 0, rgb);
-    if (LC_NAME(needs_pixels)(job)) LC_NAME(load_rgb)(w, y, x0, n, rgb);
+    /* Pixels that stay as they are and where they are need not be taken apart. */
+    const int as_is = job->in_format == job->out_format && job->out_format <= LC_RGB && !job->decontaminate;
+    if (LC_NAME(needs_pixels)(job) && (job->refine || !as_is)) LC_NAME(load_rgb)(w, y, x0, n, rgb);
     LC_NAME(alpha_run)(band, y, x0, n, rgb, alpha);
+    const uint8_t *behind = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
+    if (as_is) {
+        LC_NAME(blend3)(job->in[0] + y * job->in_stride[0] + 3 * x0, behind, alpha, dst, n);
+        return;
+    }
     if (job->out_format == LC_ALPHA) {
         LC_NAME(coverage_of)(alpha, dst, n);
         return;
@@ -112,10 +119,9 @@ static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
     if (job->out_format == LC_RGBA || job->out_format == LC_BGRA) {
         LC_NAME(coverage_of)(alpha, slot->coverage, n);
     } else {
-        const uint8_t *source = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
-        LC_NAME(planes)(slot->background, w->row, 0, 0, back);
         const int swap = job->out_format == LC_BGR;
-        LC_NAME(split3)(source, back[swap ? 2 : 0], back[1], back[swap ? 0 : 2], n);
+        LC_NAME(planes)(slot->background, w->row, 0, 0, back);
+        LC_NAME(split3)(behind, back[swap ? 2 : 0], back[1], back[swap ? 0 : 2], n);
         for (int c = 0; c < 3; c++) LC_NAME(blend)(rgb[c], back[c], alpha, n);
     }
     LC_NAME(store_packed)(job->out_format, rgb, slot->coverage, dst, n);

@@ -1,14 +1,15 @@
 /* Blur fusion on the colour grid: foreground and background colours as weighted means of the picture around a cell,
  * weights alpha and 1 - alpha. Included once per instruction set. */
 
-/* Rows [begin, end) of the colour grid: 2 x 2 means (edge cells repeat) of alpha * RGB, alpha, (1 - alpha) * RGB and
+/* Rows of the colour grid in w->weighed: 2 x 2 means (edge cells repeat) of alpha * RGB, alpha, (1 - alpha) * RGB and
  * 1 - alpha; the weights count 256 times, so that both fill 16 bits. */
 static void LC_NAME(weigh_colours)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
     const size_t plane = (size_t)job->rh * w->grid_row, cells = (size_t)w->fh * w->colour_row;
     const int pairs = job->rw / 2;
-    for (int y = begin; y < end; y++) {
+    const lc_box box = w->weighed;
+    for (int y = box.y0 + begin; y < box.y0 + end; y++) {
         const int y0 = 2 * y, y1 = 2 * y + 1 < job->rh ? 2 * y + 1 : y0;
         const int16_t *restrict p0 = w->alpha + (size_t)y0 * w->grid_row, *restrict p1 = w->alpha + (size_t)y1 * w->grid_row;
         uint16_t *restrict out = w->fusion + (size_t)y * w->colour_row;
@@ -16,7 +17,7 @@ static void LC_NAME(weigh_colours)(void *context, int begin, int end) {
             const uint8_t *restrict i0 = w->rgb + c * plane + (size_t)y0 * w->grid_row;
             const uint8_t *restrict i1 = w->rgb + c * plane + (size_t)y1 * w->grid_row;
             uint16_t *restrict front = out + c * cells, *restrict back = out + (4 + c) * cells;
-            for (int x = 0; x < w->fw; x++) {
+            for (int x = box.x0; x < box.x1; x++) {
                 const int l = 2 * x, r = x < pairs ? l + 1 : l;
                 const int32_t all = (i0[l] + i0[r] + i1[l] + i1[r]) * LC_ONE;
                 const int32_t f = i0[l] * p0[l] + i0[r] * p0[r] + i1[l] * p1[l] + i1[r] * p1[r];
@@ -25,7 +26,7 @@ static void LC_NAME(weigh_colours)(void *context, int begin, int end) {
             }
         }
         uint16_t *restrict front = out + 3 * cells, *restrict back = out + 7 * cells;
-        for (int x = 0; x < w->fw; x++) {
+        for (int x = box.x0; x < box.x1; x++) {
             const int l = 2 * x, r = x < pairs ? l + 1 : l;
             const int32_t f = p0[l] + p0[r] + p1[l] + p1[r];
             front[x] = (uint16_t)(f * 4);
@@ -58,25 +59,29 @@ static void LC_NAME(colours_to_yuv)(const lc_work *w, int16_t *restrict r, int16
     }
 }
 
-/* Rows [begin, end): box sums of the weighed colours, divided; where a side has no weight at all the plain mean of
+/* Rows of w->fused: box sums of the weighed colours, divided; where a side has no weight at all the plain mean of
  * the window stands in. Converted to YUV where blending happens there. */
 static void LC_NAME(fuse_colours)(void *context, int begin, int end) {
     lc_work *w = context;
-    const int n = w->fw, r = w->job->fusion_radius, window = 2 * r + 1;
+    const int r = w->job->fusion_radius, window = 2 * r + 1;
+    const lc_box box = w->fused, from = w->weighed;
+    const int n = box.x1 - box.x0, wide = from.x1 - from.x0, gap = r - (box.x0 - from.x0);
     const size_t cells = (size_t)w->fh * w->colour_row, row = w->small_row;
     lc_slot *slot = lc_acquire(w);
     memset(slot->columns, 0, row * 4 * 8);
+    begin += box.y0, end += box.y0;
+    const uint16_t *weights = w->fusion + from.x0;
     for (int y = begin - r; y < begin + r; y++)
         for (int c = 0; c < 8; c++)
-            LC_NAME(slide_weights)(slot->columns + c * row + r, w->fusion + c * cells, w->colour_row, n, w->fh, y, -1);
+            LC_NAME(slide_weights)(slot->columns + c * row + gap, weights + c * cells, w->colour_row, wide, w->fh, y, -1);
     for (int y = begin; y < end; y++) {
         const int drop = y > begin ? y - r - 1 : -1;
         for (int c = 0; c < 8; c++) {
             int32_t *columns = slot->columns + c * row;
-            LC_NAME(slide_weights)(columns + r, w->fusion + c * cells, w->colour_row, n, w->fh, y + r, drop);
+            LC_NAME(slide_weights)(columns + gap, weights + c * cells, w->colour_row, wide, w->fh, y + r, drop);
             LC_NAME(window_sums)(columns, slot->sums + c * row, slot->ping, slot->pong, n, window);
         }
-        int16_t *out = w->colours + (size_t)y * w->colour_row;
+        int16_t *out = w->colours + (size_t)y * w->colour_row + box.x0;
         for (int c = 0; c < 3; c++) {
             const int32_t *restrict front = slot->sums + c * row, *restrict back = front + 4 * row;
             const int32_t *restrict alpha = slot->sums + 3 * row, *restrict rest = alpha + 4 * row;
@@ -91,7 +96,7 @@ static void LC_NAME(fuse_colours)(void *context, int begin, int end) {
         }
         for (int side = 0; w->yuv && side < 6; side += 3)
             LC_NAME(colours_to_yuv)(w, out + side * cells, out + (side + 1) * cells, out + (side + 2) * cells, n);
-        for (int c = 0; c < 6; c++) LC_NAME(pad_row)(out + c * cells, n);
+        for (int c = 0; c < 6 && box.x1 == w->fw; c++) LC_NAME(pad_row)(out + c * cells, n);
     }
     lc_release(w, slot);
 }

@@ -36,18 +36,17 @@ static inline int LC_NAME(window_length)(int at, int radius, int n) {
     return last - first + 1;
 }
 
-/* Rows [begin, end): alpha to fixed point, colours to planes, luma, horizontal extremes of alpha. */
-static void LC_NAME(read_small)(void *context, int begin, int end) {
+/* Rows [begin, end): alpha to fixed point; when refining also its horizontal extremes. NaN becomes 0. */
+static void LC_NAME(read_alpha)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
-    const int n = job->rw;
-    const int wr = job->bt601 ? 38 : 27, wg = job->bt601 ? 75 : 92, wb = job->bt601 ? 15 : 9;
+    const int n = job->rw, reach = LC_REACH;
     const float least = job->refine ? 1.0f / 255 : 0, most = job->refine ? 254.0f / 255 : 1;
     const size_t plane = (size_t)job->rh * w->grid_row;
     for (int y = begin; y < end; y++) {
         const float *restrict a = job->alpha + y * job->alpha_stride;
         int16_t *restrict q = w->alpha + (size_t)y * w->grid_row;
-        if (!job->refine) { /* written so that NaN becomes 0 */
+        if (!job->refine) {
             int16_t *restrict full = w->grid + (size_t)y * w->grid_row;
             for (int x = 0; x < n; x++) {
                 float v = a[x] > 0 ? a[x] : 0;
@@ -66,16 +65,12 @@ static void LC_NAME(read_small)(void *context, int begin, int end) {
             q[x] = (int16_t)(v * LC_ONE + 0.5f);
         }
         LC_NAME(pad_row)(q, n);
-        uint8_t *restrict r = w->rgb + (size_t)y * w->grid_row, *restrict g = r + plane, *restrict b = g + plane;
-        LC_NAME(split3)(job->small + y * job->small_stride, r, g, b, n);
         if (!job->refine) continue;
-        uint8_t *restrict luma = w->luma + (size_t)y * w->grid_row;
-        for (int x = 0; x < n; x++) luma[x] = (uint8_t)((uint16_t)(wr * r[x] + wg * g[x] + wb * b[x] + 64) >> 7);
         int16_t *restrict low = w->extremes + (size_t)y * w->grid_row, *restrict high = low + plane;
         for (int x = 0; x < n; x++) {
+            if (x == reach && n - reach > reach) x = n - reach; /* the edges alone */
             int16_t lo = q[x], hi = q[x];
-            if (x >= LC_REACH && x < n - LC_REACH) continue;
-            for (int k = x - LC_REACH; k <= x + LC_REACH; k++) {
+            for (int k = x - reach; k <= x + reach; k++) {
                 const int16_t v = q[k < 0 ? 0 : k > n - 1 ? n - 1 : k];
                 lo = v < lo ? v : lo;
                 hi = v > hi ? v : hi;
@@ -96,23 +91,68 @@ static void LC_NAME(read_small)(void *context, int begin, int end) {
     }
 }
 
-/* Column sums of luma, alpha, luma * alpha and luma^2 gain row `add` and lose row `drop`; -1 for neither. */
-static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int add, int drop) {
-    const int n = w->job->rw;
+/* Rows [begin, end): vertical extremes, and which cells are settled by them. */
+static void LC_NAME(envelope)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const lc_refine_job *job = w->job;
+    const int n = job->rw;
+    const size_t plane = (size_t)job->rh * w->grid_row;
+    for (int y = begin; y < end; y++) {
+        int16_t *restrict low = w->grid + LC_LOW * plane + (size_t)y * w->grid_row;
+        int16_t *restrict high = w->grid + LC_HIGH * plane + (size_t)y * w->grid_row;
+        for (int k = -LC_REACH; k <= LC_REACH; k++) {
+            const int at = y + k < 0 ? 0 : y + k > job->rh - 1 ? job->rh - 1 : y + k;
+            const int16_t *restrict lo = w->extremes + (size_t)at * w->grid_row, *restrict hi = lo + plane;
+            if (k == -LC_REACH) {
+                memcpy(low, lo, (size_t)n * 2);
+                memcpy(high, hi, (size_t)n * 2);
+                continue;
+            }
+            for (int x = 0; x < n; x++) {
+                low[x] = lo[x] < low[x] ? lo[x] : low[x];
+                high[x] = hi[x] > high[x] ? hi[x] : high[x];
+            }
+        }
+        LC_NAME(pad_row)(low, n);
+        LC_NAME(pad_row)(high, n);
+        LC_NAME(cell_bits)(low, high, w->grid_row, 0, LC_ONE, w->is_none + (size_t)y * w->words,
+                           w->is_all + (size_t)y * w->words);
+    }
+}
+
+/* The small picture to planes, and its luma, in w->read. */
+static void LC_NAME(read_colours)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const lc_refine_job *job = w->job;
+    const int wr = job->bt601 ? 38 : 27, wg = job->bt601 ? 75 : 92, wb = job->bt601 ? 15 : 9;
+    const int x0 = w->read.x0, n = w->read.x1 - x0;
+    const size_t plane = (size_t)job->rh * w->grid_row;
+    for (int y = w->read.y0 + begin; y < w->read.y0 + end; y++) {
+        uint8_t *restrict r = w->rgb + (size_t)y * w->grid_row + x0, *restrict g = r + plane, *restrict b = g + plane;
+        LC_NAME(split3)(job->small + y * job->small_stride + 3 * x0, r, g, b, n);
+        if (!job->refine) continue;
+        uint8_t *restrict luma = w->luma + (size_t)y * w->grid_row + x0;
+        for (int x = 0; x < n; x++) luma[x] = (uint8_t)((uint16_t)(wr * r[x] + wg * g[x] + wb * b[x] + 64) >> 7);
+    }
+}
+
+/* Column sums of luma, alpha, luma * alpha and luma^2 over n columns from x0 gain row `add` and lose row `drop`; -1
+ * for neither. */
+static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int x0, int n, int add, int drop) {
     const size_t row = w->small_row;
     int32_t *restrict si = columns, *restrict sp = columns + row, *restrict sip = columns + 2 * row,
             *restrict sii = columns + 3 * row;
     if (add >= 0) {
-        const uint8_t *restrict luma = w->luma + (size_t)add * w->grid_row;
-        const int16_t *restrict p = w->alpha + (size_t)add * w->grid_row;
+        const uint8_t *restrict luma = w->luma + (size_t)add * w->grid_row + x0;
+        const int16_t *restrict p = w->alpha + (size_t)add * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
             const int32_t i = luma[x], a = p[x];
             si[x] += i, sp[x] += a, sip[x] += i * a, sii[x] += i * i;
         }
     }
     if (drop >= 0) {
-        const uint8_t *restrict luma = w->luma + (size_t)drop * w->grid_row;
-        const int16_t *restrict p = w->alpha + (size_t)drop * w->grid_row;
+        const uint8_t *restrict luma = w->luma + (size_t)drop * w->grid_row + x0;
+        const int16_t *restrict p = w->alpha + (size_t)drop * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
             const int32_t i = luma[x], a = p[x];
             si[x] -= i, sp[x] -= a, sip[x] -= i * a, sii[x] -= i * i;
@@ -121,30 +161,31 @@ static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int add, 
 }
 
 /* a = cov(luma, alpha) / (var(luma) + eps), within +-7 so that Q11 holds a, b and their differences in 16 bits;
- * b = mean(alpha) - a mean(luma). Stored in Q15, luma counting 1.0 as 255. */
+ * b = mean(alpha) - a mean(luma). Stored in Q15, luma counting 1.0 as 255, in w->slopes. */
 static void LC_NAME(coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
-    const int n = job->rw, r = job->radius, window = 2 * r + 1;
+    const int r = job->radius, window = 2 * r + 1;
+    const lc_box box = w->slopes, from = lc_grow(box, r, r, job->rw, job->rh);
+    const int n = box.x1 - box.x0, wide = from.x1 - from.x0;
     lc_slot *slot = lc_acquire(w);
     const size_t row = w->small_row;
     memset(slot->columns, 0, row * 4 * 4);
-    int32_t *columns = slot->columns + r;
+    begin += box.y0, end += box.y0;
+    int32_t *columns = slot->columns + (r - (box.x0 - from.x0)); /* what lies left of the picture counts nothing */
     for (int y = begin - r; y < begin + r; y++)
-        if (y >= 0 && y < job->rh) LC_NAME(slide_moments)(w, columns, y, -1);
+        if (y >= 0 && y < job->rh) LC_NAME(slide_moments)(w, columns, from.x0, wide, y, -1);
     for (int y = begin; y < end; y++) {
         const int drop = y > begin ? y - r - 1 : -1;
-        LC_NAME(slide_moments)(w, columns, y + r < job->rh ? y + r : -1, drop);
+        LC_NAME(slide_moments)(w, columns, from.x0, wide, y + r < job->rh ? y + r : -1, drop);
         for (int c = 0; c < 4; c++)
             LC_NAME(window_sums)(slot->columns + c * row, slot->sums + c * row, slot->ping, slot->pong, n, window);
         const int32_t *restrict si = slot->sums, *restrict sp = si + row, *restrict sip = sp + row,
                       *restrict sii = sip + row;
-        int32_t *restrict a = w->ab + (size_t)y * w->grid_row, *restrict b = a + (size_t)job->rh * w->grid_row;
+        int32_t *restrict a = w->ab + (size_t)y * w->grid_row + box.x0, *restrict b = a + (size_t)job->rh * w->grid_row;
         const float tall = (float)LC_NAME(window_length)(y, r, job->rh), eps = job->eps * 255.0f * 255.0f;
         float *restrict count = (float *)slot->ping;
-        for (int x = 0; x < n; x++) count[x] = tall * (float)window;
-        for (int x = 0; x < r && x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(x, r, n);
-        for (int x = n - r > 0 ? n - r : 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(x, r, n);
+        for (int x = 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
         for (int x = 0; x < n; x++) {
             const float over = 1.0f / count[x], mi = (float)si[x] * over, mp = (float)sp[x] * over;
             const float cov = (float)sip[x] * over - mi * mp, var = (float)sii[x] * over - mi * mi;
@@ -173,58 +214,39 @@ static inline void LC_NAME(slide)(int32_t *restrict columns, const int32_t *plan
     }
 }
 
-/* Box means of a and b to Q11, and vertical extremes: the planes that are enlarged. */
+/* Box means of a and b to Q11, the planes that are enlarged, in w->box. */
 static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
-    const int n = job->rw, r = job->radius, window = 2 * r + 1;
+    const int r = job->radius, window = 2 * r + 1;
+    const lc_box box = w->box, from = lc_grow(box, r, r, job->rw, job->rh);
+    const int n = box.x1 - box.x0, wide = from.x1 - from.x0;
     const size_t plane = (size_t)job->rh * w->grid_row, row = w->small_row;
     lc_slot *slot = lc_acquire(w);
     memset(slot->columns, 0, row * 4 * 2);
+    begin += box.y0, end += box.y0;
+    int32_t *columns = slot->columns + (r - (box.x0 - from.x0));
     for (int y = begin - r; y < begin + r; y++)
         for (int c = 0; c < 2; c++)
-            LC_NAME(slide)(slot->columns + c * row + r, w->ab + c * plane, w->grid_row, n, job->rh, y, -1);
+            LC_NAME(slide)(columns + c * row, w->ab + c * plane + from.x0, w->grid_row, wide, job->rh, y, -1);
     for (int y = begin; y < end; y++) {
         const int drop = y > begin ? y - r - 1 : -1;
-        for (int c = 0; c < 2; c++)
-            LC_NAME(slide)(slot->columns + c * row + r, w->ab + c * plane, w->grid_row, n, job->rh, y + r, drop);
         const float tall = (float)LC_NAME(window_length)(y, r, job->rh);
+        float *restrict inverse = (float *)(slot->sums + row);
+        for (int x = 0; x < n; x++) inverse[x] = 1.0f / (tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw));
         for (int c = 0; c < 2; c++) {
+            LC_NAME(slide)(columns + c * row, w->ab + c * plane + from.x0, w->grid_row, wide, job->rh, y + r, drop);
             int32_t *restrict sums = slot->sums;
             LC_NAME(window_sums)(slot->columns + c * row, sums, slot->ping, slot->pong, n, window);
-            int16_t *restrict out = w->grid + c * plane + (size_t)y * w->grid_row;
+            int16_t *restrict out = w->grid + c * plane + (size_t)y * w->grid_row + box.x0;
             /* Luma at full resolution spans 0..32640, not 32767: a carries the difference. */
-            const float scale = (c == LC_A ? 32768.0f / 32640.0f : 1.0f) / 16, inner = scale / (tall * (float)window);
+            const float scale = (c == LC_A ? 32768.0f / 32640.0f : 1.0f) / 16;
             for (int x = 0; x < n; x++) {
-                const float v = (float)sums[x] * inner;
+                const float v = (float)sums[x] * scale * inverse[x];
                 out[x] = (int16_t)(int32_t)(v + (v < 0 ? -0.5f : 0.5f));
             }
-            for (int x = 0; x < n; x++) {
-                if (x == r && n - r > r) x = n - r;
-                const float v = (float)sums[x] * (scale / (tall * (float)LC_NAME(window_length)(x, r, n)));
-                out[x] = (int16_t)(int32_t)(v + (v < 0 ? -0.5f : 0.5f));
-            }
-            LC_NAME(pad_row)(out, n);
+            if (box.x1 == job->rw) LC_NAME(pad_row)(out, n);
         }
-        int16_t *restrict low = w->grid + LC_LOW * plane + (size_t)y * w->grid_row;
-        int16_t *restrict high = w->grid + LC_HIGH * plane + (size_t)y * w->grid_row;
-        for (int k = -LC_REACH; k <= LC_REACH; k++) {
-            const int at = y + k < 0 ? 0 : y + k > job->rh - 1 ? job->rh - 1 : y + k;
-            const int16_t *restrict lo = w->extremes + (size_t)at * w->grid_row, *restrict hi = lo + plane;
-            if (k == -LC_REACH) {
-                memcpy(low, lo, (size_t)n * 2);
-                memcpy(high, hi, (size_t)n * 2);
-                continue;
-            }
-            for (int x = 0; x < n; x++) {
-                low[x] = lo[x] < low[x] ? lo[x] : low[x];
-                high[x] = hi[x] > high[x] ? hi[x] : high[x];
-            }
-        }
-        LC_NAME(pad_row)(low, n);
-        LC_NAME(pad_row)(high, n);
-        LC_NAME(cell_bits)(low, high, w->grid_row, 0, LC_ONE, w->is_none + (size_t)y * w->words,
-                           w->is_all + (size_t)y * w->words);
     }
     lc_release(w, slot);
 }

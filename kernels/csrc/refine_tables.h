@@ -9,6 +9,7 @@ typedef struct {
     uint64_t split3_mask[3], join3_mask[3];
     uint8_t split16[3][3][16], join16[3][3][16]; /* 255 where the byte comes from elsewhere */
     int16_t spread3[3][2][32]; /* alphas of the low and high halves of each lane of the k-th 64 bytes of 64 pixels */
+    uint8_t spread16[3][2][16]; /* the same as bytes, for the k-th 16 bytes of 16 pixels */
 } lc_shuffles;
 
 static lc_shuffles lc_shuffle_tables;
@@ -32,6 +33,11 @@ static void lc_fill_shuffle_tables(void) {
                 const int from = 3 * i + c, byte = 16 * c + i;
                 t->split16[c][part][i] = from / 16 == part ? (uint8_t)(from % 16) : 255;
                 t->join16[c][part][i] = byte % 3 == part ? (uint8_t)(byte / 3) : 255;
+            }
+        for (int half = 0; half < 2; half++)
+            for (int i = 0; i < 16; i++) {
+                const int byte = 16 * c + 8 * half + i / 2;
+                t->spread16[c][half][i] = (uint8_t)(2 * (byte / 3 - 16 * c / 3) + i % 2);
             }
         for (int half = 0; half < 2; half++)
             for (int i = 0; i < 32; i++) {

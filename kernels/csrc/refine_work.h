@@ -19,6 +19,19 @@ typedef struct {
     int narrow; /* every 32 outputs read from a window of 32 columns, and every 8 from a window of 8 */
 } lc_columns;
 
+/* Cells [x0, x1) x [y0, y1). */
+typedef struct {
+    int x0, y0, x1, y1;
+} lc_box;
+
+static inline lc_box lc_grow(lc_box box, int dx, int dy, int width, int height) {
+    box.x0 = box.x0 > dx ? box.x0 - dx : 0;
+    box.y0 = box.y0 > dy ? box.y0 - dy : 0;
+    box.x1 = box.x1 + dx < width ? box.x1 + dx : width;
+    box.y1 = box.y1 + dy < height ? box.y1 + dy : height;
+    return box;
+}
+
 /* Two enlarged rows of each plane of a grid, and the weight of the lower one. */
 typedef struct {
     const int16_t *planes;
@@ -60,6 +73,8 @@ typedef struct {
     int16_t *grid;                /* [LC_COEFFICIENTS][rh][grid_row] */
     uint32_t *is_none, *is_all;   /* a bit a cell, [rh][words]: nothing, or only the frame, shows */
     int words;
+    lc_box box, slopes, read;     /* cells that mixed blocks are enlarged from; where a and b, and the picture, are needed */
+    lc_box fused, weighed;        /* the same of the colour grid */
     uint16_t *fusion;             /* [8][fh][colour_row] */
     int16_t *colours;             /* 8.7 bits, [LC_COLOURS][fh][colour_row] */
     lc_columns fine, coarse;      /* columns of the coefficient grid and of the colour grid */
