@@ -67,6 +67,7 @@ setup(
     },
     ext_modules=cythonize(
         [
+            kernel("matte", "matte.c"),
             kernel("preprocess", "preprocess.c"),
             kernel("refine", "refine.c"),
             kernel("threads", "threads.c"),

@@ -18,12 +18,17 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
-def check_threads(threads: int) -> None:
-    """``threads`` is a positive number."""
-    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool):
-        raise TypeError(f"threads: expected an int, got {type(threads).__name__}")
-    if threads < 1:
-        raise ValueError(f"threads: expected at least 1, got {threads}")
+def check_int(name: str, value: object, least: int, most: int) -> None:
+    """``value`` is an int in ``least..most``."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{name}: expected {least}..{most}, got {value}")
+
+
+def check_threads(threads: object) -> None:
+    """``threads`` is a number of threads."""
+    check_int("threads", threads, 1, 1024)
 
 
 def check_array(name: str, array: object, dtype: object, shape: tuple[int | None, ...]) -> None:

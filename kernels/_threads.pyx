@@ -8,6 +8,9 @@ cdef extern from "threads.h":
 cdef extern from "dispatch.h":
     int lc_simd_level() noexcept nogil
 
+cdef extern from "cpu.h":
+    const char *lc_cpu_feature(int i) noexcept nogil
+
 # The other kernels take this pointer at import instead of linking a pool of their own; a capsule rather than
 # `cimport`, which does not find a .pxd through the mapping of the root onto the package.
 PARALLEL_FOR = PyCapsule_New(<void *> &lc_parallel_for, "livecut.parallel_for", NULL)
@@ -16,3 +19,13 @@ PARALLEL_FOR = PyCapsule_New(<void *> &lc_parallel_for, "livecut.parallel_for", 
 def simd_level():
     """``plain``, ``avx2`` or ``avx512``: what the kernels of this process run."""
     return ("plain", "avx2", "avx512")[lc_simd_level()]
+
+
+def cpu_features():
+    """Names of the instruction sets of this chip that matter here, whatever ``LIVECUT_SIMD`` says."""
+    cdef int i = 0
+    names = []
+    while lc_cpu_feature(i) != NULL:
+        names.append(lc_cpu_feature(i).decode())
+        i += 1
+    return tuple(names)

@@ -73,3 +73,51 @@ def preprocess(planes, *, format, geometry, mean, std, order, layout, dtype, pad
     if np.dtype(dtype) == np.uint8:
         out = np.clip(np.rint(out), 0, 255)
     return out[None].astype(dtype), np.rint(rgb).astype(np.uint8)
+
+
+def denoise(image: np.ndarray, strength: int) -> np.ndarray:
+    """uint8 ``(H, W, C)``: each sample plus a ninth of the tapered differences to its eight neighbours."""
+    height, width = image.shape[:2]
+    here = image.astype(np.int64)
+    padded = np.pad(here, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    total = np.zeros_like(here)
+    for dy in range(3):
+        for dx in range(3):
+            difference = padded[dy : dy + height, dx : dx + width] - here
+            size = np.abs(difference)
+            total += np.sign(difference) * np.minimum(size, np.maximum(2 * strength - size, 0))
+    return (here + np.rint(total / 9).astype(np.int64)).astype(np.uint8)
+
+
+def smooth_alpha(alpha, luma, previous_alpha, previous_luma, *, base, still, moving, steady, jump) -> np.ndarray:
+    """Float ``(h, w)``: the alpha of a frame mixed with the one put out before; see `TemporalSmoother`."""
+
+    def mean_of_nine(change: np.ndarray) -> np.ndarray:
+        padded = np.pad(change, 1, mode="edge")
+        height, width = change.shape
+        return sum(padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)) / 9
+
+    def smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
+        t = np.clip((value - low) / (high - low), 0, 1)
+        return t * t * (3 - 2 * t)
+
+    moved = mean_of_nine(np.abs(luma.astype(np.float64) - previous_luma))
+    jumped = mean_of_nine(np.floor(np.abs(alpha - previous_alpha) * 255 + 0.5))
+    weight = base + (1 - base) * np.maximum(smoothstep(moved, still, moving), smoothstep(jumped, steady, jump))
+    return previous_alpha + weight * (alpha - previous_alpha)
+
+
+def luma_of(small: np.ndarray) -> np.ndarray:
+    """uint8 luma of uint8 RGB, as the temporal kernel compares it."""
+    return ((small.astype(np.int64) @ [77, 150, 29] + 128) >> 8).astype(np.uint8)
+
+
+def bounds(alpha: np.ndarray, threshold: int):
+    """``(box, coverage, border_contact)`` of the pixels that are at least ``threshold``."""
+    inside = alpha >= threshold
+    contact = tuple(float(edge.mean()) for edge in (inside[0], inside[:, -1], inside[-1], inside[:, 0]))
+    if not inside.any():
+        return None, 0.0, contact
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return (x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y), float(inside.mean()), contact
