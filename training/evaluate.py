@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..export.parity import open_session
 from . import metrics, sheets
 from .checkpoint import load_checkpoint
 from .data import geometry
@@ -65,9 +66,7 @@ def torch_predictor(network: nn.Module, *, bfloat16: bool = False) -> Predict:
 
 def onnx_predictor(path: Path) -> Predict:
     """Wrap an ONNX file, run by ONNX Runtime on the CPU; used like ``torch_predictor``'s."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     name = session.get_inputs()[0].name
 
     def predict(image: np.ndarray) -> np.ndarray:

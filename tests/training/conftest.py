@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+torch.set_num_threads(1)  # small work: more threads only wait for each other
+
 from livecut.training.config import Config, Optimiser, Run, Stage
 from livecut.training.data.holdout import is_validation
 
