@@ -149,8 +149,14 @@ def _cut_one(
             raise SinkError(f"{path.parent}: cannot be made: {error.strerror}") from None
         write_picture(path, pixels, like=like, format=format, quality=quality)
         return
-    sys.stdout.buffer.write(encode_picture(pixels, format=format, like=like, quality=quality))
-    sys.stdout.buffer.flush()
+    data = encode_picture(pixels, format=format, like=like, quality=quality)
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SinkError(f"standard output: cannot be written: {error.strerror}") from None
 
 
 def _cut_many(
@@ -167,11 +173,12 @@ def _cut_many(
     import threading
 
     from ..engine.batch import Item, plan_batch, run_batch
+    from ..engine.pictures import FORMATS
     from ..engine.threads import available_cpus
     from .console import progress
 
-    if Path(target).is_file():
-        raise UsageError(f"{target}: is a file; several pictures need a folder")
+    if Path(target).is_file() or (Path(target).suffix.lower() in FORMATS and not Path(target).is_dir()):
+        raise UsageError(f"{target}: is a picture; several pictures need a folder")
     plan = plan_batch(sources, target, suffix=suffix)
     for item in plan.renamed:
         _say(f"{item.source}: shares its name with another picture, goes to {item.target}", quiet)

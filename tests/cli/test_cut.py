@@ -199,6 +199,7 @@ def test_a_folder_of_another_kind_of_pictures_keeps_16_bits(livecut, tmp_path):
         (["IN"], 2, "Missing argument"),
         (["IN", "OUT", "--nonesuch"], 2, "No such option"),
         (["IN", "IN", "-"], 2, "-: stands for one picture"),
+        (["IN", "IN", "OUT"], 2, "several pictures need a folder"),
     ],
 )
 def test_errors_are_one_line_with_the_right_exit_code(
@@ -239,3 +240,18 @@ def test_quiet_says_nothing_but_errors(livecut, photograph, folder, tmp_path):
 
 def test_no_progress_bar_where_stderr_is_no_terminal(livecut, folder, tmp_path):
     assert "\x1b" not in livecut("cut", folder, tmp_path / "out", *NULL).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_standard_output_is_5(photograph, tmp_path):
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "livecut", "cut", str(photograph), "-", "-q", *NULL]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=50
+        )
+    assert done.returncode == 5
+    assert done.stderr == "livecut: error: standard output: cannot be written: No space left on device\n"
