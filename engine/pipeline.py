@@ -142,9 +142,11 @@ class Pipeline:
         except BaseException as error:
             self._fail(error, OUTPUT)
         self._go.put(None)
-        self._join(threads)
-        if sink_is_open:
-            self._end_sink(stats)
+        try:
+            self._join(threads)
+        finally:  # also when a second Ctrl-C ends the waiting
+            if sink_is_open:
+                self._end_sink(stats)
         if stats is not None:
             self.report = stats.report(self.session.info.to_json())
         if self._error is not None:

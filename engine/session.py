@@ -23,6 +23,8 @@ from .manifest import Manifest
 from .threads import available_cpus
 
 log = logging.getLogger("livecut")
+MOST_THREADS = 8
+"""Default at most: for networks of a GMAC, more threads spend longer meeting each other than they save."""
 ALPHA_SLACK = 0.01
 """How far outside 0..1 an alpha may lie: bf16 has 8 bits of precision."""
 
@@ -56,7 +58,8 @@ class Session:
         ``auto`` (the fastest the device computes natively), ``fp32``, ``bf16``, ``fp16``. Never replaced in
         silence.
     threads : int, optional
-        For the network and for the kernels; default: the cores this process may use, cgroup quota included.
+        For the network and for the kernels; default: the cores this process may use, cgroup quota included,
+        eight at most.
     size_wh : (int, int), optional
         Input size of the network; default: of the model's sizes the one nearest to the frame's aspect.
     temporal : bool
@@ -91,7 +94,7 @@ class Session:
         self.manifest: Manifest = registry.load_manifest(model)
         self.size_wh = _checked_size(size_wh, self.manifest)
         self.precision, self.refine, self.decontaminate = precision, refine, decontaminate
-        self.threads = threads or available_cpus()
+        self.threads = threads or min(available_cpus(), MOST_THREADS)
         if isinstance(backend, str):
             self._make_backend, self.reason = select_backend(backend)
         else:
