@@ -338,7 +338,8 @@ class Pipeline:
 
     def _end_sink(self, stats: StreamStats | None) -> None:
         try:
-            if self._error is not None and (stats is None or stats.written == 0):
+            if stats is None or stats.written == 0:
+                log.warning("no frame was written: nothing is left in the output")
                 self.sink.abort()
             else:
                 self.sink.close()

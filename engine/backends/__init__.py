@@ -54,7 +54,7 @@ def select_backend(name: str = "auto") -> tuple[Callable[[], Backend], str]:
             if not missing[candidate]:
                 passed = [f"{other}: {missing[other]}" for other in _AUTO[: _AUTO.index(candidate)]]
                 return _load(candidate), "; ".join(
-                    [f"auto: {candidate} is the first of {_AUTO} here", *passed]
+                    [f"auto: {candidate} is the fastest of what is installed", *passed]
                 )
         raise DeviceUnavailable(
             f"no backend can run a model here: {'; '.join(f'{n}: {missing[n]}' for n in _AUTO)}"

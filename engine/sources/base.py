@@ -89,7 +89,7 @@ class Source(ABC):
         """Release what ``open`` took; safe to call twice."""
 
     def interrupt(self) -> None:  # noqa: B027  a source whose read never waits for long needs none
-        """Make a blocked ``read`` return soon, and later ones at once. Sets a flag or an event, frees nothing."""
+        """Make a blocked ``read`` return soon, later ones at once. Sets a flag or an event, frees nothing."""
 
     def __enter__(self) -> Source:
         self.open()

@@ -373,10 +373,11 @@ def test_a_pipeline_runs_once(make):
         pipeline.run()
 
 
-def test_an_empty_source_gives_an_empty_report(make):
+def test_an_empty_source_gives_an_empty_report_and_leaves_nothing(make):
     pipeline = make(MemorySource([]))
     report = pipeline.run()
     assert (report.frames_in, report.frames_out, report.fps) == (0, 0, 0)
+    assert (pipeline.sink.closed, pipeline.sink.aborted) == (0, 1)
 
 
 # -- sizes
