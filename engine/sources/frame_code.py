@@ -1,7 +1,8 @@
 """The index of a frame, written into its pixels: two rows of sixteen black or white blocks.
 
 They lie in the top left corner: twenty-four bits of Gray code (neighbouring indices differ in one bit of it,
-so a torn strip is rarely valid) and a CRC-8 over them. The blocks scale with the width, so the code survives resizing and lossy video.
+so a torn strip is rarely valid) and a CRC-8 over them. The blocks scale with the width, so the code survives
+resizing and lossy video.
 """
 
 from __future__ import annotations

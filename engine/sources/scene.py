@@ -114,7 +114,7 @@ class Scene:
 
 
 def _with_shadow(product) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Product over its contact shadow on an even-sized canvas: RGB, combined opacity, the product's own alpha."""
+    """Product over its contact shadow, even-sized: RGB, combined opacity, the product's own alpha."""
     high, wide = product.alpha.shape
     side, below = max(1, round(wide * 0.14)), max(1, round(high * 0.07))
     canvas = ((high + below + 1) & ~1, (wide + 2 * side + 1) & ~1)
