@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = ("tests", "benchmarks")
 
@@ -37,7 +38,16 @@ def wheel(tmp_path_factory):
     for room in {name.split(".")[1] for name in packages() if "." in name}:
         shutil.copytree(ROOT / room, sources / room, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PIP_NO_INDEX": "1"}
-    command = [sys.executable, "setup.py", "--quiet", "bdist_wheel", "--dist-dir", str(folder)]
+    command = [
+        sys.executable,
+        "setup.py",
+        "--quiet",
+        "build_ext",
+        "-j2",
+        "bdist_wheel",
+        "--dist-dir",
+        str(folder),
+    ]
     subprocess.run(command, cwd=sources, check=True, env=environment, capture_output=True, timeout=600)
     return next(folder.glob("*.whl"))
 
