@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,6 +19,7 @@ from .session import Session
 from .sinks.base import Sink, StreamInfo
 from .sources.base import Source, SourceInfo
 from .stats import Progress, StreamReport, StreamStats
+from .threads import prompt_interpreter
 
 log = logging.getLogger("livecut")
 POLICIES = ("auto", "wait", "drop-oldest")
@@ -138,7 +140,8 @@ class Pipeline:
                 live = self.policy == "drop-oldest" or (self.policy == "auto" and info.is_live)
                 finish = self._start_live(stages, threads) if live else self._start_wait(stages, threads)
                 self._go.put(self._forward_newest if live else self._captured.put)
-                self._output_loop(stages, finish, info.frames)
+                with prompt_interpreter() if live else nullcontext():
+                    self._output_loop(stages, finish, info.frames)
         except BaseException as error:
             self._fail(error, OUTPUT)
         self._go.put(None)

@@ -1,4 +1,7 @@
-"""How many cores a container really grants."""
+"""How many cores a container really grants; an interpreter that keeps no frame waiting."""
+
+import gc
+import sys
 
 import pytest
 
@@ -47,3 +50,25 @@ def test_a_quota_rounds_up_and_never_exceeds_the_affinity(tmp_path, monkeypatch)
 
 def test_this_process_may_use_at_least_one_core():
     assert threads.available_cpus() >= 1
+
+
+def test_the_interpreter_is_as_before_when_the_last_stream_has_ended():
+    before = (sys.getswitchinterval(), gc.get_freeze_count())
+    with threads.prompt_interpreter():
+        assert sys.getswitchinterval() == pytest.approx(threads.SWITCH_SECONDS)
+        assert gc.get_freeze_count() > 0
+        with threads.prompt_interpreter():
+            pass
+        assert sys.getswitchinterval() == pytest.approx(threads.SWITCH_SECONDS)
+    assert (sys.getswitchinterval(), gc.get_freeze_count()) == before
+
+
+def test_what_the_application_has_set_aside_itself_stays_so():
+    gc.freeze()
+    try:
+        count = gc.get_freeze_count()
+        with threads.prompt_interpreter():
+            pass
+        assert gc.get_freeze_count() == count
+    finally:
+        gc.unfreeze()
