@@ -60,6 +60,7 @@ class BuildPyWithoutSetup(build_py):
 setup(
     packages=PACKAGES,
     package_dir={"livecut": "."},
+    include_package_data=False,  # what ships is named below; by default setuptools warns of each folder of data
     package_data={
         "livecut": ["py.typed"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
