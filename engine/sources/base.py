@@ -39,9 +39,10 @@ class SourceInfo:
 class Source(ABC):
     """Frames in, in order.
 
-    Calls come in this order, all from one thread: ``open`` once, ``read`` any number of times, ``close`` once,
-    also after an error in ``open``. Only ``interrupt`` may come from another thread, or a signal handler: it
-    makes a blocked ``read`` return (None or SourceError) within a second, which is how a stream is stopped.
+    Calls come in this order, all from one thread: ``open`` once, ``read`` any number of times, ``close``
+    once, also after an error in ``open``. Only ``interrupt`` may come from another thread, or a signal
+    handler: it makes a blocked ``read`` return (None or SourceError) within a second, which is how a stream
+    is stopped.
 
     Who owns the pixels: the planes of a frame that ``read`` returned are left alone by the source until
     that very frame is passed back as ``out``. A source that fills its own buffers therefore writes into
