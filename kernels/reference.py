@@ -109,7 +109,7 @@ def smooth_alpha(alpha, luma, previous_alpha, previous_luma, *, base, still, mov
 
 def luma_of(small: np.ndarray) -> np.ndarray:
     """uint8 luma of uint8 RGB, as the temporal kernel compares it."""
-    return ((small.astype(np.int64) @ [77, 150, 29] + 128) >> 8).astype(np.uint8)
+    return ((small.astype(np.int64) @ [38, 75, 15] + 64) >> 7).astype(np.uint8)
 
 
 def bounds(alpha: np.ndarray, threshold: int):

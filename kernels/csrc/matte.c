@@ -63,11 +63,11 @@ static void bounds_rows(void *context, int begin, int end) {
         part.bottom = y + 1;
         part.on_left += row[0] >= threshold;
         part.on_right += row[width - 1] >= threshold;
-        /* Only what lies outside the box found so far needs a look. */
-        for (int x = 0; x < part.left; x++)
-            if (row[x] >= threshold) part.left = x;
-        for (int x = width - 1; x >= part.right; x--)
-            if (row[x] >= threshold) part.right = x + 1;
+        /* Only what lies outside the box found so far needs a look, and a close one only where there is something. */
+        if (run->count_row(row, part.left, threshold))
+            for (part.left = 0; row[part.left] < threshold;) part.left++;
+        if (run->count_row(row + part.right, width - part.right, threshold))
+            for (part.right = width; row[part.right - 1] < threshold;) part.right--;
     }
     pthread_mutex_lock(&run->lock);
     job->count += part.count;
