@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INPUT ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.livecut-dev
 
 .PHONY: help dev build demo test lint bench clean
@@ -14,13 +15,13 @@ $(STAMP): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "setuptools>=77" "Cython>=3.1,<4" "numpy>=2.0"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,demo]"
+	LIVECUT_KERNELS=0 $(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,demo]"
 	touch $(STAMP)
 
-dev: $(STAMP)  ## make the environment in .venv and build the kernels
+dev: build  ## make the environment in .venv and build the kernels
 
 build: $(STAMP)  ## rebuild the kernels in place after a change to C or Cython
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 
 demo: build  ## cut real photographs and a 1080p stream into out/ (INPUT=picture, folder, video or camera)
 	$(BIN)/python -m livecut demo $(if $(INPUT),"$(INPUT)") --out out

@@ -1,4 +1,6 @@
-"""Build of livecut: the compiled kernels, and the mapping of the repository root onto the package ``livecut``."""
+"""Build of livecut: the compiled kernels, and the mapping of the repository root onto the package
+``livecut``.
+"""
 
 import os
 import sys
@@ -8,7 +10,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-# The root is the package, so ``find_packages`` cannot see the rooms: list each one. A test imports them from a wheel.
+# The root is the package, so ``find_packages`` cannot see the rooms: list each one. A test imports them
+# from a wheel.
 PACKAGES = [
     "livecut",
     "livecut.cli",
@@ -32,7 +35,11 @@ DIRECTIVES = {
     "cdivision": not CHECKED,
     "freethreading_compatible": False,
 }
-CFLAGS = [] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread", "-std=c11"]
+CFLAGS = (
+    []
+    if sys.platform == "win32"
+    else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread", "-std=c11"]
+)
 CSRC = "kernels/csrc"
 
 
@@ -60,13 +67,18 @@ class BuildPyWithoutSetup(build_py):
 setup(
     packages=PACKAGES,
     package_dir={"livecut": "."},
-    include_package_data=False,  # what ships is named below; by default setuptools warns of each folder of data
+    # what ships is named below; by default setuptools warns of each folder of data
+    include_package_data=False,
     package_data={
         "livecut": ["py.typed"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
         "livecut.training": ["configs/*.toml"],
     },
-    ext_modules=cythonize(
+    # LIVECUT_KERNELS=0 installs without compiling: `make dev` does, as `make build` follows and keeps its
+    # objects.
+    ext_modules=[]
+    if os.environ.get("LIVECUT_KERNELS") == "0"
+    else cythonize(
         [
             kernel("matte", "matte.c"),
             kernel("preprocess", "preprocess.c"),
