@@ -11,7 +11,7 @@ import numpy as np
 LUMA = {"bt709": np.array([27, 92, 9]) / 128, "bt601": np.array([38, 75, 15]) / 128}
 """The guide's weights of R, G, B: those of the matrix, in 128ths."""
 STEEPEST = 7.0
-REACH = 2
+REACH = 1
 
 
 def enlarging_weights(source: float, target: int) -> np.ndarray:
@@ -62,20 +62,20 @@ def crop(array: np.ndarray, roi: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def guided_alpha(alpha, small, guide, *, radius: int, eps: float, luma: np.ndarray) -> np.ndarray:
-    """Fast guided filter: ``a * guide + b`` within the envelope of the small alpha around.
+    """Bilinear alpha, plus the guided filter's slope times what the small picture lacks of the guide.
 
-    ``alpha (h, w)`` in 0..1, ``small (h, w, 3)`` in 0..255, ``guide (H, W)`` in 0..1.
+    ``alpha (h, w)`` in 0..1, ``small (h, w, 3)`` in 0..255, ``guide (H, W)`` in 0..1. The result stays within the
+    envelope of the small alpha around.
     """
     alpha = np.where(alpha < 1 / 255, 0, np.where(alpha > 254 / 255, 1, alpha))
     intensity = small @ luma / 255
     mean_i, mean_p = box_means(intensity, radius), box_means(alpha, radius)
     covariance = box_means(intensity * alpha, radius) - mean_i * mean_p
     variance = box_means(intensity * intensity, radius) - mean_i**2
-    a = np.clip(covariance / (variance + eps), -STEEPEST, STEEPEST)
-    b = mean_p - a * mean_i
+    slope = box_means(np.clip(covariance / (variance + eps), -STEEPEST, STEEPEST), radius)
     low, high = extremes(alpha)
     size = guide.shape[::-1]
-    value = enlarge(box_means(a, radius), size) * guide + enlarge(box_means(b, radius), size)
+    value = enlarge(slope, size) * guide + enlarge(alpha - slope * intensity, size)
     return np.clip(value, enlarge(low, size), enlarge(high, size))
 
 

@@ -10,7 +10,7 @@ from .preprocess import Geometry, preprocess
 OUTPUTS = ("RGB", "BGR", "RGBA", "BGRA", "ALPHA", "I420", "YUVA420")
 COMPOSITED = ("RGB", "BGR", "I420")
 MAX_RADIUS = 31
-RADIUS = 4
+RADIUS = 2
 EPS = 1e-3
 FUSION_RADIUS = 4
 """In cells of the colour grid, which has half the size of the network's input."""

@@ -164,7 +164,7 @@ void lc_blur_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, int 
     open_work(&w, job, threads);
     w.coefficients = 3;
     place_columns(&w.fine, job->width, job->rw, 1, job->rw);
-    int32_t *one = w.ab, *other = w.ab + (size_t)job->rh * w.grid_row;
+    int32_t *one = w.slope, *other = w.slope + (size_t)job->rh * w.grid_row;
     for (int c = 0; c < 3; c++) {
         lc_blur_pass read = {&w, c, 0, one}, first = {&w, c, one, other}, second = {&w, c, other, one};
         lc_blur_pass third = {&w, c, one, 0};

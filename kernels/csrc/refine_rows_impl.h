@@ -5,7 +5,7 @@ static void LC_NAME(plain_alpha)(const lc_ring *ring, int16_t *restrict alpha, i
     for (int x = 0; x < n; x++) alpha[x] = (int16_t)(t[x] + LC_NAME(mul15)((int16_t)(b[x] - t[x]), weight));
 }
 
-/* alpha = a * luma + b within its envelope, Q11 to Q15. */
+/* alpha = A * luma + B within its envelope, Q11 to Q15. */
 static void LC_NAME(guided_alpha)(const lc_ring *ring, const int16_t *restrict luma, int16_t *restrict alpha,
                                   int x0, int n) {
     const int16_t *restrict at = ring->row[0][LC_A] + x0, *restrict ab = ring->row[1][LC_A] + x0;

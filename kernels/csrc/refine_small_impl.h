@@ -131,8 +131,8 @@ static void LC_NAME(read_colours)(void *context, int begin, int end) {
         uint8_t *restrict r = w->rgb + (size_t)y * w->grid_row + x0, *restrict g = r + plane, *restrict b = g + plane;
         LC_NAME(split3)(job->small + y * job->small_stride + 3 * x0, r, g, b, n);
         if (!job->refine) continue;
-        uint8_t *restrict luma = w->luma + (size_t)y * w->grid_row + x0;
-        for (int x = 0; x < n; x++) luma[x] = (uint8_t)((uint16_t)(wr * r[x] + wg * g[x] + wb * b[x] + 64) >> 7);
+        int16_t *restrict luma = w->luma + (size_t)y * w->grid_row + x0;
+        for (int x = 0; x < n; x++) luma[x] = (int16_t)(wr * r[x] + wg * g[x] + wb * b[x]);
     }
 }
 
@@ -143,25 +143,25 @@ static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int x0, i
     int32_t *restrict si = columns, *restrict sp = columns + row, *restrict sip = columns + 2 * row,
             *restrict sii = columns + 3 * row;
     if (add >= 0) {
-        const uint8_t *restrict luma = w->luma + (size_t)add * w->grid_row + x0;
+        const int16_t *restrict luma = w->luma + (size_t)add * w->grid_row + x0;
         const int16_t *restrict p = w->alpha + (size_t)add * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
-            const int32_t i = luma[x], a = p[x];
+            const int32_t i = (luma[x] + 64) >> 7, a = p[x];
             si[x] += i, sp[x] += a, sip[x] += i * a, sii[x] += i * i;
         }
     }
     if (drop >= 0) {
-        const uint8_t *restrict luma = w->luma + (size_t)drop * w->grid_row + x0;
+        const int16_t *restrict luma = w->luma + (size_t)drop * w->grid_row + x0;
         const int16_t *restrict p = w->alpha + (size_t)drop * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
-            const int32_t i = luma[x], a = p[x];
+            const int32_t i = (luma[x] + 64) >> 7, a = p[x];
             si[x] -= i, sp[x] -= a, sip[x] -= i * a, sii[x] -= i * i;
         }
     }
 }
 
-/* a = cov(luma, alpha) / (var(luma) + eps), within +-7 so that Q11 holds a, b and their differences in 16 bits;
- * b = mean(alpha) - a mean(luma). Stored in Q15, luma counting 1.0 as 255, in w->slopes. */
+/* a = cov(luma, alpha) / (var(luma) + eps), within +-7 so that Q11 holds a, b and their differences in 16 bits. Stored
+ * in Q15, luma counting 1.0 as 255, in w->slopes. */
 static void LC_NAME(coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
@@ -182,7 +182,7 @@ static void LC_NAME(coefficients)(void *context, int begin, int end) {
             LC_NAME(window_sums)(slot->columns + c * row, slot->sums + c * row, slot->ping, slot->pong, n, window);
         const int32_t *restrict si = slot->sums, *restrict sp = si + row, *restrict sip = sp + row,
                       *restrict sii = sip + row;
-        int32_t *restrict a = w->ab + (size_t)y * w->grid_row + box.x0, *restrict b = a + (size_t)job->rh * w->grid_row;
+        int32_t *restrict a = w->slope + (size_t)y * w->grid_row + box.x0;
         const float tall = (float)LC_NAME(window_length)(y, r, job->rh), eps = job->eps * 255.0f * 255.0f;
         float *restrict count = (float *)slot->ping;
         for (int x = 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
@@ -193,9 +193,7 @@ static void LC_NAME(coefficients)(void *context, int begin, int end) {
             const float limit = 7.0f * LC_ONE / 255.0f;
             slope = slope > -limit ? slope : -limit;
             slope = slope < limit ? slope : limit;
-            const float offset = mp - slope * mi;
             a[x] = (int32_t)(slope * (255.0f * 16) + (slope < 0 ? -0.5f : 0.5f));
-            b[x] = (int32_t)(offset * 16 + (offset < 0 ? -0.5f : 0.5f));
         }
     }
     lc_release(w, slot);
@@ -214,7 +212,8 @@ static inline void LC_NAME(slide)(int32_t *restrict columns, const int32_t *plan
     }
 }
 
-/* Box means of a and b to Q11, the planes that are enlarged, in w->box. */
+/* The planes that are enlarged, Q11, in w->box: A = box mean of a, and B = alpha - A luma, so that A luma + B gives each
+ * cell its own alpha back and the full-size luma only adds what the small picture lacks. */
 static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
@@ -223,30 +222,30 @@ static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
     const int n = box.x1 - box.x0, wide = from.x1 - from.x0;
     const size_t plane = (size_t)job->rh * w->grid_row, row = w->small_row;
     lc_slot *slot = lc_acquire(w);
-    memset(slot->columns, 0, row * 4 * 2);
+    memset(slot->columns, 0, row * 4);
     begin += box.y0, end += box.y0;
     int32_t *columns = slot->columns + (r - (box.x0 - from.x0));
-    for (int y = begin - r; y < begin + r; y++)
-        for (int c = 0; c < 2; c++)
-            LC_NAME(slide)(columns + c * row, w->ab + c * plane + from.x0, w->grid_row, wide, job->rh, y, -1);
+    const int32_t *slopes = w->slope + from.x0;
+    for (int y = begin - r; y < begin + r; y++) LC_NAME(slide)(columns, slopes, w->grid_row, wide, job->rh, y, -1);
     for (int y = begin; y < end; y++) {
-        const int drop = y > begin ? y - r - 1 : -1;
+        LC_NAME(slide)(columns, slopes, w->grid_row, wide, job->rh, y + r, y > begin ? y - r - 1 : -1);
+        LC_NAME(window_sums)(slot->columns, slot->sums, slot->ping, slot->pong, n, window);
         const float tall = (float)LC_NAME(window_length)(y, r, job->rh);
-        float *restrict inverse = (float *)(slot->sums + row);
-        for (int x = 0; x < n; x++) inverse[x] = 1.0f / (tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw));
-        for (int c = 0; c < 2; c++) {
-            LC_NAME(slide)(columns + c * row, w->ab + c * plane + from.x0, w->grid_row, wide, job->rh, y + r, drop);
-            int32_t *restrict sums = slot->sums;
-            LC_NAME(window_sums)(slot->columns + c * row, sums, slot->ping, slot->pong, n, window);
-            int16_t *restrict out = w->grid + c * plane + (size_t)y * w->grid_row + box.x0;
-            /* Luma at full resolution spans 0..32640, not 32767: a carries the difference. */
-            const float scale = (c == LC_A ? 32768.0f / 32640.0f : 1.0f) / 16;
-            for (int x = 0; x < n; x++) {
-                const float v = (float)sums[x] * scale * inverse[x];
-                out[x] = (int16_t)(int32_t)(v + (v < 0 ? -0.5f : 0.5f));
-            }
-            if (box.x1 == job->rw) LC_NAME(pad_row)(out, n);
+        const int32_t *restrict sums = slot->sums;
+        float *restrict inverse = (float *)slot->ping;
+        for (int x = 0; x < n; x++) inverse[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
+        const size_t at = (size_t)y * w->grid_row + box.x0;
+        int16_t *restrict a = w->grid + LC_A * plane + at, *restrict b = w->grid + LC_B * plane + at;
+        const int16_t *restrict alpha = w->alpha + at, *restrict luma = w->luma + at;
+        for (int x = 0; x < n; x++) {
+            const float slope = (float)sums[x] / (inverse[x] * 16), offset = alpha[x] - slope * luma[x] * (1 / 32640.0f);
+            /* Luma at full resolution spans 0..32640, not 32767: A carries the difference. */
+            const float scaled = slope * (32768.0f / 32640.0f);
+            a[x] = (int16_t)(int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
+            b[x] = (int16_t)(int32_t)(offset + (offset < 0 ? -0.5f : 0.5f));
         }
+        if (box.x1 == job->rw) LC_NAME(pad_row)(a, n);
+        if (box.x1 == job->rw) LC_NAME(pad_row)(b, n);
     }
     lc_release(w, slot);
 }

@@ -7,7 +7,7 @@
 #include "dispatch.h"
 #include "refine.h"
 
-enum { LC_ONE = 2048 /* alpha 1.0 in Q11 */, LC_REACH = 2 /* cells that refining may move an edge by */ };
+enum { LC_ONE = 2048 /* alpha 1.0 in Q11 */, LC_REACH = 1 /* cells that refining may move an edge by */ };
 enum { LC_COEFFICIENTS = 4, LC_COLOURS = 6, LC_PAD = 64 };
 enum { LC_A, LC_B, LC_LOW, LC_HIGH }; /* planes of the coefficient grid when refining; alone, LC_A is alpha15 */
 
@@ -66,9 +66,9 @@ typedef struct {
     int yuv;                      /* blends in YUV: planar frame, planar output */
     int coefficients;             /* planes of the coefficient grid in use */
     int16_t *alpha;               /* Q11, [rh][grid_row] */
-    uint8_t *luma;                /* [rh][grid_row] */
+    int16_t *luma;                /* 8.7 bits, [rh][grid_row] */
     uint8_t *rgb;                 /* [3][rh][grid_row] */
-    int32_t *ab;                  /* Q15, [2][rh][grid_row] */
+    int32_t *slope;               /* Q15, [rh][grid_row]; blurring takes two planes */
     int16_t *extremes;            /* horizontal minimum and maximum, [2][rh][grid_row] */
     int16_t *grid;                /* [LC_COEFFICIENTS][rh][grid_row] */
     uint32_t *is_none, *is_all;   /* a bit a cell, [rh][words]: nothing, or only the frame, shows */
@@ -123,9 +123,9 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
     w->blocks = (width + LC_BLOCK - 1) / LC_BLOCK;
     const size_t cells = (size_t)rh * w->grid_row, colours = (size_t)w->fh * w->colour_row, row = w->row;
     w->alpha = lc_take(base, &used, cells * 2);
-    w->luma = lc_take(base, &used, cells);
+    w->luma = lc_take(base, &used, cells * 2);
     w->rgb = lc_take(base, &used, cells * 3);
-    w->ab = lc_take(base, &used, cells * 8);
+    w->slope = lc_take(base, &used, cells * 8);
     w->extremes = lc_take(base, &used, cells * 4);
     w->grid = lc_take(base, &used, cells * 2 * LC_COEFFICIENTS);
     w->words = w->grid_row / 32;
