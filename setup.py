@@ -1,6 +1,4 @@
-"""Build of livecut: the compiled kernels, and the mapping of the repository root onto the package
-``livecut``.
-"""
+"""Build of livecut: the compiled kernels, and the repository root as the package ``livecut``."""
 
 import os
 import sys

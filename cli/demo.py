@@ -89,18 +89,22 @@ def _pictures(pictures: list[tuple[str, Path]], out: Path, session: Session) -> 
 
 
 def _stream(uri: str, out: Path, session: Session, seconds: float, quiet: bool) -> list[Row]:
-    from ..engine.demo import Sampled, stream_rows
+    from ..engine.compositor import choose_output
+    from ..engine.demo import SampledCompositor, stream_rows
+    from ..engine.pipeline import Pipeline
     from ..engine.sinks import open_sink
     from ..engine.sources import open_source
-    from ..engine.streaming import Limited, make_pipeline
+    from ..engine.streaming import Limited
     from .report import show_report
     from .stream import PipelineProgress, run_pipeline
 
     video = out / "stream.webm"
-    sampled = Sampled(Limited(open_source(uri), seconds), 9, seconds)
+    sink = open_sink(str(video))
+    compositor = SampledCompositor(choose_output(sink.accepts))
     bar = PipelineProgress()
-    pipeline = make_pipeline(sampled, open_sink(str(video)), session, on_progress=bar)
+    source = Limited(open_source(uri), seconds)
+    pipeline = Pipeline(source, session, compositor, sink, on_progress=bar)
     report, signals = run_pipeline(pipeline, bar, str(out / "report.json"), quiet=quiet)
     show_report(report, f"{uri} -> {video}")
     signals.exit_if_stopped()
-    return stream_rows(sampled.samples, video)
+    return stream_rows(compositor.samples, video)

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
+from .buffers import Slot
+from .compositor import Compositor
 from .contact_sheet import Row, make_contact_sheet
 from .cutout import Cutter
 from .errors import PictureError, SourceError
@@ -18,7 +21,6 @@ from .frame import Frame
 from .pictures import PICTURE_SUFFIXES, read_picture, write_picture
 from .session import Session
 from .sources import open_source
-from .sources.base import Source, SourceInfo
 
 # What scikit-image ships in its wheel, without a download: name here -> file there.
 PHOTOGRAPHS = {"coffee": "coffee.png", "cat": "chelsea.png", "astronaut": "astronaut.png"}
@@ -79,38 +81,29 @@ def cut_pictures(
     return rows, failed
 
 
-class Sampled(Source):
-    """A source that keeps copies of a few of its frames, to lay beside what became of them."""
+class SampledCompositor(Compositor):
+    """A compositor that keeps copies of a few frames it was given, spread over a stream of any length.
 
-    def __init__(self, source: Source, count: int, seconds: float) -> None:
-        self._source, self._count, self._seconds = source, count, seconds
+    Taken here, and not at the source, as every frame that is composed is also written.
+    """
+
+    MOST = 8
+
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
         self.samples: list[Frame] = []
+        self._every_seconds = 0.1
+        self._next_seconds = 0.0
 
-    def open(self) -> SourceInfo:
-        info = self._source.open()
-        if info.frames and info.fps:
-            self._seconds = min(self._seconds, info.frames / info.fps)
-        return info
-
-    @property
-    def info(self) -> SourceInfo:
-        return self._source.info
-
-    def read(self, out: Frame | None = None) -> Frame | None:
-        frame = self._source.read(out)
-        if frame is not None and not frame.repeated and frame.pts_seconds >= self._next_at():
+    def compose(self, slot: Slot, out: Frame | None = None, **options: Any) -> Frame:
+        frame = slot.frame
+        if frame.pts_seconds >= self._next_seconds:
             self.samples.append(own_copy(frame))
-        return frame
-
-    def _next_at(self) -> float:
-        taken = len(self.samples)
-        return self._seconds * (taken + 0.5) / self._count if taken < self._count else float("inf")
-
-    def interrupt(self) -> None:
-        self._source.interrupt()
-
-    def close(self) -> None:
-        self._source.close()
+            if len(self.samples) > self.MOST:
+                self.samples = self.samples[::2]
+                self._every_seconds *= 2
+            self._next_seconds = frame.pts_seconds + self._every_seconds
+        return super().compose(slot, out, **options)
 
 
 def own_copy(frame: Frame) -> Frame:
@@ -127,29 +120,26 @@ def own_copy(frame: Frame) -> Frame:
 
 
 def stream_rows(samples: list[Frame], video: Path, count: int = 3) -> list[Row]:
-    """Rows of a stream: sampled frames, each beside the frame of the written video that has its very time.
-
-    Samples that were dropped on the way are left out; of the others, ``count`` spread over the stream.
+    """Rows of a stream: ``count`` of the sampled frames, each beside the written video's frame of that time.
 
     Raises
     ------
     SourceError
         If the video cannot be decoded, or comes back without its alpha.
     """
+    count = min(count, len(samples))
+    waiting = [samples[int((index + 0.5) * len(samples) / count)] for index in range(count)]
     rows = []
-    waiting = list(samples)
     with open_source(str(video)) as source:
         while waiting and (frame := source.read()) is not None:
-            while waiting and waiting[0].pts_seconds < frame.pts_seconds - SAME_TIME_SECONDS:
-                waiting.pop(0)
-            if waiting and abs(waiting[0].pts_seconds - frame.pts_seconds) <= SAME_TIME_SECONDS:
-                sample = waiting.pop(0)
-                if frame.alpha is None:
-                    raise SourceError(f"{video}: was written with transparency and decodes without")
-                title = f"{video.name} at {sample.pts_seconds:.1f} s, {frame.width}x{frame.height}"
-                rows.append(Row(title, to_rgb(sample), np.dstack([to_rgb(frame), frame.alpha])))
-    chosen = sorted({round(index) for index in np.linspace(0, len(rows) - 1, min(count, len(rows)))})
-    return [rows[index] for index in chosen]
+            if frame.pts_seconds < waiting[0].pts_seconds - SAME_TIME_SECONDS:
+                continue
+            sample = waiting.pop(0)
+            if frame.alpha is None:
+                raise SourceError(f"{video}: was written with transparency and decodes without")
+            title = f"{video.name} at {sample.pts_seconds:.1f} s, {frame.width}x{frame.height}"
+            rows.append(Row(title, to_rgb(sample), np.dstack([to_rgb(frame), frame.alpha])))
+    return rows
 
 
 def to_rgb(frame: Frame) -> np.ndarray:
