@@ -38,7 +38,9 @@ def check_array(name: str, array: object, dtype: object, shape: tuple[int | None
     if array.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {np.dtype(dtype)}, got {array.dtype}")
     same = len(array.shape) == len(shape)
-    if not same or any(want is not None and want != got for want, got in zip(shape, array.shape, strict=True)):
+    if not same or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
 
@@ -77,7 +79,9 @@ def check_apart(name: str, array: np.ndarray, other_name: str, other: np.ndarray
         raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other_name}")
 
 
-def check_planes(planes: object, format: str, size_wh: tuple[int, int] | None = None) -> tuple[np.ndarray, ...]:
+def check_planes(
+    planes: object, format: str, size_wh: tuple[int, int] | None = None
+) -> tuple[np.ndarray, ...]:
     """Return the planes of a frame in ``format`` as a tuple; a packed frame may be given as the bare array.
 
     ``size_wh`` is the size the frame must have; None takes any.

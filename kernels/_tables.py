@@ -7,7 +7,12 @@ import numpy as np
 GROUP = 8  # output pixels per step of the horizontal loops, LC_GROUP
 FEW_TAPS = 16  # LC_FEW_TAPS: longer filters take the wide loops
 WINDOW_SAMPLES = 64  # what one AVX-512 instruction picks from
-MAX_WINDOW_PIXELS = {1: 16, 2: 16, 3: 5, 4: 5}  # by channels: 16 sums, three a pixel where there are three colours
+MAX_WINDOW_PIXELS = {
+    1: 16,
+    2: 16,
+    3: 5,
+    4: 5,
+}  # by channels: 16 sums, three a pixel where there are three colours
 MAX_WINDOW_TABLE_BYTES = 8192  # of picks; the weights take as much again
 ROW_ONE, ROW_ONE_WIDE, COLUMN_ONE = 1 << 16, 1 << 24, 1 << 14  # what a weight of 1 is
 

@@ -9,7 +9,9 @@ from . import _checks, _matte
 MAX_STRENGTH = 31
 
 
-def denoise(image: np.ndarray, *, strength: int, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+def denoise(
+    image: np.ndarray, *, strength: int, out: np.ndarray | None = None, threads: int = 1
+) -> np.ndarray:
     """Average each sample with those of its eight neighbours that differ little from it.
 
     Every channel on its own: ``here + round(sum(taper(there - here)) / 9)``, where ``taper(d)`` is ``d`` up to

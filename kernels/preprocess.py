@@ -27,7 +27,12 @@ class Geometry:
         x, y, width, height = self.roi
         if min(*self.frame_wh, *self.input_wh) < 1:
             raise ValueError(f"geometry: expected sizes of at least 1x1, got {self}")
-        if min(x, y) < 0 or min(width, height) < 1 or x + width > self.input_wh[0] or y + height > self.input_wh[1]:
+        if (
+            min(x, y) < 0
+            or min(width, height) < 1
+            or x + width > self.input_wh[0]
+            or y + height > self.input_wh[1]
+        ):
             raise ValueError(f"geometry: expected roi inside input {self.input_wh}, got {self.roi}")
 
 
@@ -54,7 +59,9 @@ def fit(frame_wh: tuple[int, int], input_wh: tuple[int, int], mode: str = "lette
     _checks.check_choice("mode", mode, ("letterbox", "stretch"))
     (frame_w, frame_h), (input_w, input_h) = frame_wh, input_wh
     if min(frame_w, frame_h, input_w, input_h) < 1:
-        raise ValueError(f"sizes: expected at least 1x1, got frame {frame_w}x{frame_h}, input {input_w}x{input_h}")
+        raise ValueError(
+            f"sizes: expected at least 1x1, got frame {frame_w}x{frame_h}, input {input_w}x{input_h}"
+        )
     width, height = input_w, input_h
     if mode == "letterbox":
         scale = min(input_w / frame_w, input_h / frame_h)
@@ -136,7 +143,9 @@ def preprocess(
     dtype = getattr(out, "dtype", None)
     if dtype not in (np.float32, np.float16, np.uint8):
         raise TypeError(f"out: expected a float32, float16 or uint8 array, got {dtype or type(out).__name__}")
-    _checks.check_array("out", out, dtype, (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3))
+    _checks.check_array(
+        "out", out, dtype, (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3)
+    )
     if not out.flags.c_contiguous:
         raise ValueError(f"out: expected a C-contiguous array, got strides {out.strides}")
     _checks.check_writable("out", out)
@@ -151,14 +160,25 @@ def preprocess(
         if small is not None:
             _checks.check_apart("small", small, "a plane of the frame", plane)
     plan = _plan(
-        format, geometry, tuple(mean), tuple(std), order, layout, dtype.name, tuple(pad_value), matrix, full_range
+        format,
+        geometry,
+        tuple(mean),
+        tuple(std),
+        order,
+        layout,
+        dtype.name,
+        tuple(pad_value),
+        matrix,
+        full_range,
     )
     plan.run(planes, out, small, threads)
     return out
 
 
 @lru_cache(maxsize=64)
-def _plan(format, geometry, mean, std, order, layout, dtype, pad_value, matrix, full_range) -> _preprocess.Plan:
+def _plan(
+    format, geometry, mean, std, order, layout, dtype, pad_value, matrix, full_range
+) -> _preprocess.Plan:
     """Weight tables and constants of one combination of arguments, checked."""
     _checks.check_choice("order", order, ("RGB", "BGR"))
     for name, value in (("mean", mean), ("std", std), ("pad_value", pad_value)):

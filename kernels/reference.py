@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # of red and of blue
 
 
+@lru_cache(maxsize=256)
 def axis_weights(source: float, target: int) -> np.ndarray:
     """Weights ``(target, ceil(source))`` that resize one axis: area when shrinking, bilinear when enlarging.
 
@@ -28,7 +31,9 @@ def axis_weights(source: float, target: int) -> np.ndarray:
     return weights
 
 
-def resize(plane: np.ndarray, target_wh: tuple[int, int], source_wh: tuple[float, float] | None = None) -> np.ndarray:
+def resize(
+    plane: np.ndarray, target_wh: tuple[int, int], source_wh: tuple[float, float] | None = None
+) -> np.ndarray:
     """Resize ``(H, W)`` or ``(H, W, C)``; float64, not rounded."""
     width, height = source_wh or (plane.shape[1], plane.shape[0])
     rows = np.tensordot(axis_weights(height, target_wh[1]), plane.astype(np.float64), 1)
@@ -47,7 +52,9 @@ def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, matrix: str, full_ra
     return np.clip(np.stack([r, g, b], axis=-1), 0, 255)
 
 
-def resized_rgb(planes, format: str, target_wh, matrix: str = "bt709", full_range: bool = False) -> np.ndarray:
+def resized_rgb(
+    planes, format: str, target_wh, matrix: str = "bt709", full_range: bool = False
+) -> np.ndarray:
     """The frame as float RGB ``(h, w, 3)``, 0..255: planar formats are converted after resizing."""
     if format in ("I420", "NV12"):
         height, width = planes[0].shape
@@ -89,7 +96,9 @@ def denoise(image: np.ndarray, strength: int) -> np.ndarray:
     return (here + np.rint(total / 9).astype(np.int64)).astype(np.uint8)
 
 
-def smooth_alpha(alpha, luma, previous_alpha, previous_luma, *, base, still, moving, steady, jump) -> np.ndarray:
+def smooth_alpha(
+    alpha, luma, previous_alpha, previous_luma, *, base, still, moving, steady, jump
+) -> np.ndarray:
     """Float ``(h, w)``: the alpha of a frame mixed with the one put out before; see `TemporalSmoother`."""
 
     def mean_of_nine(change: np.ndarray) -> np.ndarray:
@@ -103,7 +112,9 @@ def smooth_alpha(alpha, luma, previous_alpha, previous_luma, *, base, still, mov
 
     moved = mean_of_nine(np.abs(luma.astype(np.float64) - previous_luma))
     jumped = mean_of_nine(np.floor(np.abs(alpha - previous_alpha) * 255 + 0.5))
-    weight = base + (1 - base) * np.maximum(smoothstep(moved, still, moving), smoothstep(jumped, steady, jump))
+    weight = base + (1 - base) * np.maximum(
+        smoothstep(moved, still, moving), smoothstep(jumped, steady, jump)
+    )
     return previous_alpha + weight * (alpha - previous_alpha)
 
 
