@@ -20,6 +20,20 @@ def test_pictures_folders_and_globs_are_not_streams(tmp_path):
 def test_the_photographs_need_no_download():
     pytest.importorskip("skimage")
     assert list(photographs()) == ["coffee", "cat", "astronaut"]
+    assert all(path.is_file() for path in photographs().values())
+
+
+@pytest.mark.parametrize("count", [1, 5, 40, 300])
+def test_few_samples_are_kept_and_spread_over_the_stream(count):
+    source = MemorySource([grey_frame(index, value=index % 256) for index in range(count)])
+    compositor = SampledCompositor("RGBA")
+    with Session(backend="null", threads=1) as session:
+        Pipeline(source, session, compositor, RecordingSink()).run()
+    indices = [frame.index for frame in compositor.samples]
+    assert 1 <= len(indices) <= SampledCompositor.MOST
+    assert indices[0] == 0
+    assert indices == sorted(indices)
+    assert indices[-1] >= count * 0.6 - 3
     assert all(frame.image[0, 0, 0] == frame.index % 256 for frame in compositor.samples)
 
 
