@@ -157,20 +157,23 @@ class VideoSink(Sink):
         return max(0.0, frame.pts_seconds - self._first_pts)
 
     def _converted(self, picture: Any) -> Any:
-        if self._pixel_format.startswith("yuv") and self._format in ("I420", "YUVA420"):
-            picture.colorspace, picture.color_range = self._colorspace, self._range
-        if PIXEL_FORMATS[self._format] == self._pixel_format:
-            return picture
-        if not self._pixel_format.startswith("yuv"):
-            return picture.reformat(format=self._pixel_format)
-        from av.video.reformatter import ColorRange, Colorspace
+        """``picture`` in the encoder's pixel format, saying its colour matrix and range."""
+        is_yuv = self._pixel_format.startswith("yuv")
+        if PIXEL_FORMATS[self._format] != self._pixel_format:
+            if not is_yuv:
+                return picture.reformat(format=self._pixel_format)
+            from av.video.reformatter import ColorRange, Colorspace
 
-        return picture.reformat(
-            format=self._pixel_format,
-            dst_colorspace=Colorspace.ITU709 if self._colorspace == 1 else Colorspace.ITU601,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG if self._range == _FULL else ColorRange.MPEG,
-        )
+            picture = picture.reformat(
+                format=self._pixel_format,
+                dst_colorspace=Colorspace.ITU709 if self._colorspace == 1 else Colorspace.ITU601,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.JPEG if self._range == _FULL else ColorRange.MPEG,
+            )
+        if is_yuv:
+            # ProRes writes what its frames say, not what the stream does.
+            picture.colorspace, picture.color_range = self._colorspace, self._range
+        return picture
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:

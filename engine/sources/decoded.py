@@ -87,21 +87,33 @@ class FrameConverter:
         if has_alpha(picture):
             target = "rgba"
         elif self._subsample and name in _NEARLY_I420 and source is not None:
+            # The old name of the full-range format as well: some versions go by it and not by the range.
+            target = "yuvj420p" if full_range else "yuv420p"
             return (
                 picture.reformat(
-                    format="yuv420p",
+                    format=target,
                     src_colorspace=source,
                     dst_colorspace=source,
                     src_color_range=pixel_range,
                     dst_color_range=pixel_range,
                 ),
-                "yuv420p",
+                target,
             )
         else:
             target = "bgr24"
         if picture.format.components and picture.format.is_rgb:
             return picture.reformat(format=target), target
-        return picture.reformat(format=target, src_colorspace=source, src_color_range=pixel_range), target
+        # Both sides in full: PyAV before 17 passes over a matrix that is the picture's own.
+        return (
+            picture.reformat(
+                format=target,
+                src_colorspace=source,
+                dst_colorspace=source,
+                src_color_range=pixel_range,
+                dst_color_range=ColorRange.JPEG,
+            ),
+            target,
+        )
 
 
 def colour_of(picture: VideoFrame) -> tuple[str, bool]:

@@ -207,8 +207,7 @@ class LiveSource(Source):
     def _take_all(self, feed: Feed) -> None:
         """Keep the newest picture of ``feed`` until it ends."""
         base = first_time = 0.0
-        count = 0
-        for picture, time in feed.pictures():
+        for count, (picture, time) in enumerate(feed.pictures()):
             if self._stop.is_set():
                 break
             now = self._clock.now()
@@ -220,7 +219,6 @@ class LiveSource(Source):
                 self._period = 1 / feed.fps
             if count == 0:
                 base, first_time = now - self._start, time or 0.0
-            count += 1
             self._received += 1
             pts = base + (time - first_time) if time is not None else now - self._start
             if abs(pts - (now - self._start)) > _LARGEST_CLOCK_DRIFT_SECONDS and not feed.is_finite:
@@ -228,6 +226,7 @@ class LiveSource(Source):
                 pts = base
             if feed.is_finite:
                 self._wait_until_taken()
+                now = self._clock.now()
             with self._lock:
                 pts = max(pts, self._last_pts + 1e-3) if self._next else pts
                 self._last_pts, self._last_arrival = pts, now

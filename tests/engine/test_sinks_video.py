@@ -41,8 +41,8 @@ def test_webm_carries_all_four_planes_to_the_encoder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "format", "codec", "limit"),
     [
-        ("out.mov", "RGBA", "prores", 6.0),
-        ("out.mov", "BGRA", "prores", 6.0),
+        ("out.mov", "RGBA", "prores", EIGHT_BIT_STEP),
+        ("out.mov", "BGRA", "prores", EIGHT_BIT_STEP),
         ("out.mkv", "BGRA", "ffv1", 0),
         ("out.mkv", "RGBA", "ffv1", 0),
         ("out.webm", "RGBA", "vp9", 8.0),
