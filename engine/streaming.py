@@ -16,6 +16,7 @@ from .pictures import PICTURE_SUFFIXES, read_picture
 from .pipeline import POLICIES, Pipeline
 from .session import Session
 from .sinks.base import Sink
+from .sinks.window import WindowSink
 from .sources.base import Source, SourceInfo
 from .stats import Progress
 
@@ -62,7 +63,10 @@ def make_pipeline(
         behind = _background(background)
     output = choose_output(sink.accepts, background=behind, only_mask=only_mask)
     compositor = Compositor(output, behind)
-    return Pipeline(source, session, compositor, sink, policy=policy, on_progress=on_progress)
+    pipeline = Pipeline(source, session, compositor, sink, policy=policy, on_progress=on_progress)
+    if isinstance(sink, WindowSink):
+        sink.on_closed = pipeline.stop
+    return pipeline
 
 
 def _background(background: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,17 +19,19 @@ _CHECKER_PX = 16
 
 
 class WindowSink(Sink):
-    """A window that shows each frame; Escape, q or closing it ends the stream.
+    """A window that shows each frame, straight ones over checkers; Escape, q or closing it ends the stream.
 
     Raises
     ------
     SinkError
         From ``open``, where there is no display or OpenCV was built without windows; from ``write``, when the
-        window was closed.
+        window was closed and there is no ``on_closed`` to tell.
     """
 
     accepts = ("BGR", "BGRA")
     fixed_size = False
+    on_closed: Callable[[], None] | None = None
+    """Called once when somebody closes the window, to end the stream as one that was stopped."""
 
     def open(self, stream: StreamInfo) -> None:
         import cv2
@@ -46,15 +50,21 @@ class WindowSink(Sink):
                 "window: this OpenCV cannot open one; install opencv-python, not -headless"
             ) from error
         self._checkers: np.ndarray | None = None
+        self._is_closed = False
 
     def write(self, frame: Frame) -> None:
         import cv2
 
+        if self._is_closed:
+            return  # frames that were on their way when it was closed
         picture = frame.image if frame.format == "BGR" else self._over_checkers(frame.image)
         cv2.imshow(_TITLE, picture)
         key = cv2.waitKey(1) & 0xFF
         if key in (_ESCAPE, _Q) or cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            raise SinkError("window: closed")
+            if self.on_closed is None:
+                raise SinkError("window: closed")
+            self._is_closed = True
+            self.on_closed()
 
     def _over_checkers(self, bgra: np.ndarray) -> np.ndarray:
         import cv2
@@ -67,7 +77,9 @@ class WindowSink(Sink):
     def close(self) -> None:
         import cv2
 
-        cv2.destroyWindow(_TITLE)
+        # Somebody may have closed it.
+        with contextlib.suppress(cv2.error):
+            cv2.destroyWindow(_TITLE)
 
     def abort(self) -> None:
         """The window goes with the process."""

@@ -188,6 +188,57 @@ def test_window_without_a_display_says_so(monkeypatch):
         open_sink("window://").open(stream("BGR"))
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """What a fake screen shows; ``shown.key`` is what is being pressed."""
+    import cv2
+
+    screen = types.SimpleNamespace(pictures=[], key=-1, is_visible=1.0)
+    fakes = {
+        "namedWindow": lambda *_: None,
+        "resizeWindow": lambda *_: None,
+        "imshow": lambda _, picture: screen.pictures.append(picture.copy()),
+        "waitKey": lambda _: screen.key,
+        "getWindowProperty": lambda *_: screen.is_visible,
+        "destroyWindow": lambda _: None,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(cv2, name, fake)
+    monkeypatch.setenv("DISPLAY", ":99")
+    return screen
+
+
+def test_window_shows_straight_frames_over_checkers(shown):
+    run(open_sink("window://"), "BGRA")
+    (expected,) = planes_of("BGRA", 0)
+    opaque, clear = expected[..., 3] == 255, expected[..., 3] == 0
+    assert np.array_equal(shown.pictures[0][opaque], expected[..., :3][opaque])
+    assert set(np.unique(shown.pictures[0][clear])) == {160, 210}
+
+
+@pytest.mark.parametrize(("key", "is_visible"), [(27, 1.0), (ord("q"), 1.0), (-1, 0.0)])
+def test_window_that_is_closed_stops_the_stream_once(shown, key, is_visible):
+    sink, stopped = open_sink("window://"), []
+    sink.on_closed = lambda: stopped.append(True)
+    sink.open(stream("BGR"))
+    sink.write(frame_of("BGR", 0))
+    assert stopped == []
+    shown.key, shown.is_visible = key, is_visible
+    for k in range(3):
+        sink.write(frame_of("BGR", k))
+    sink.close()
+    assert stopped == [True]
+    assert len(shown.pictures) == 2
+
+
+def test_window_that_is_closed_with_nobody_to_tell_is_an_error(shown):
+    sink = open_sink("window://")
+    sink.open(stream("BGR"))
+    shown.key = 27
+    with pytest.raises(SinkError, match="window: closed"):
+        sink.write(frame_of("BGR", 0))
+
+
 def test_virtual_camera_without_its_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(SinkError, match=r"pip install 'livecut\[vcam\]'"):
