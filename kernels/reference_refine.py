@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import reference
+
 LUMA = {"bt709": np.array([27, 92, 9]) / 128, "bt601": np.array([38, 75, 15]) / 128}
 """The guide's weights of R, G, B: those of the matrix, in 128ths."""
 STEEPEST = 7.0
@@ -82,7 +84,7 @@ def guided_alpha(alpha, small, guide, *, radius: int, eps: float, luma: np.ndarr
 def fused_colours(alpha, small, frame_wh, *, fusion_radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Blur fusion: enlarged foreground and background colours, ``(H, W, 3)`` each.
 
-    Means of the picture weighted by alpha and by 1 - alpha, on a grid of half the size.
+    Means of the picture weighted by the fourth powers of alpha and of 1 - alpha, on a grid of half the size.
     """
     height, width = alpha.shape
     edges = ((0, height % 2), (0, width % 2))
@@ -92,7 +94,7 @@ def fused_colours(alpha, small, frame_wh, *, fusion_radius: int) -> tuple[np.nda
         return padded.reshape(padded.shape[0] // 2, 2, -1, 2).mean((1, 3))
 
     sides = []
-    for weight in (alpha, 1 - alpha):
+    for weight in (alpha**4, (1 - alpha) ** 4):
         colour = np.stack([box_sums(halve(weight * small[..., c]), fusion_radius) for c in range(3)], -1)
         sides.append((colour, box_sums(halve(weight), fusion_radius)[..., None]))
     all_colour, all_weight = sides[0][0] + sides[1][0], sides[0][1] + sides[1][1]
@@ -101,7 +103,7 @@ def fused_colours(alpha, small, frame_wh, *, fusion_radius: int) -> tuple[np.nda
     return front, back
 
 
-def decontaminate(pixels, alpha, front, back) -> np.ndarray:
+def unmix(pixels, alpha, front, back) -> np.ndarray:
     """``F = F^ + a (I - a F^ - (1 - a) B^)``, clipped to 0..255."""
     a = alpha[..., None]
     return np.clip(front + a * (pixels - a * front - (1 - a) * back), 0, 255)
@@ -152,3 +154,71 @@ def blur(small: np.ndarray, radius: int) -> np.ndarray:
     for _ in range(3):
         planes = [box_means(plane, radius) for plane in planes]
     return np.stack(planes, -1)
+
+
+def to_rgb(planes: tuple[np.ndarray, ...], format: str, matrix: str, full_range: bool) -> np.ndarray:
+    """A frame as float RGB ``(H, W, 3)``; each chroma sample serves its two by two pixels."""
+    if format not in ("I420", "NV12"):
+        return planes[0][..., [0, 1, 2] if format.startswith("RGB") else [2, 1, 0]].astype(np.float64)
+    y, u, v = to_yuv(planes, format)
+    height, width = y.shape
+    u, v = (plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in (u, v))
+    return reference.yuv_to_rgb(y, u, v, matrix, full_range)
+
+
+def to_yuv(planes: tuple[np.ndarray, ...], format: str) -> tuple[np.ndarray, ...]:
+    """Y, U, V of a planar frame, float."""
+    u, v = planes[1:] if format == "I420" else (planes[1][..., 0], planes[1][..., 1])
+    return planes[0].astype(np.float64), u.astype(np.float64), v.astype(np.float64)
+
+
+def refine_and_composite(
+    planes, alpha_small, *, format, geometry, output, small=None, background=None, input_alpha=None, refine=True,
+    decontaminate=True, radius, eps, fusion_radius, matrix="bt709", full_range=False,
+):  # fmt: skip
+    """The whole of `livecut.kernels.refine_and_composite`: a tuple of float planes, not rounded.
+
+    A packed output and its background are RGB here, without alpha; RGBA and BGRA return ``(colours, alpha)``.
+    Alpha is 0..255. Colours where alpha is 0 are not specified.
+    """
+    frame_wh, planar = geometry.frame_wh, format in ("I420", "NV12")
+    rgb = to_rgb(planes, format, matrix, full_range)
+    alpha = np.clip(np.nan_to_num(crop(alpha_small, geometry.roi), nan=0), 0, 1)
+    if refine or decontaminate:
+        small = crop(small, geometry.roi)
+    opacity = enlarge(alpha, frame_wh)
+    if refine:
+        low, high = (0, 255) if full_range else (16, 235)
+        guide = np.clip((planes[0] - low) / (high - low), 0, 1) if planar else rgb @ LUMA[matrix] / 255
+        opacity = guided_alpha(alpha, small, guide, radius=radius, eps=eps, luma=LUMA[matrix])
+        alpha = np.where(alpha < 1 / 255, 0, np.where(alpha > 254 / 255, 1, alpha))
+    if input_alpha is not None:
+        opacity = multiply_alpha(opacity, input_alpha)
+    if output == "ALPHA":
+        return (opacity * 255,)
+    if output not in ("I420", "YUVA420") or not planar:
+        if decontaminate:
+            fused = fused_colours(alpha, small, frame_wh, fusion_radius=fusion_radius)
+            rgb = unmix(rgb, opacity, *fused)
+        if output in ("RGB", "BGR"):
+            return (composite(rgb, opacity, np.asarray(background, np.float64)),)
+        if output in ("RGBA", "BGRA"):
+            return rgb, opacity * 255
+        yuv = rgb_to_yuv(rgb, matrix, full_range)
+        y, u, v = yuv[..., 0], quarter(yuv[..., 1]), quarter(yuv[..., 2])
+    else:
+        y, u, v = to_yuv(planes, format)
+        if decontaminate:
+            fused = fused_colours(alpha, small, frame_wh, fusion_radius=fusion_radius)
+            front, back = (rgb_to_yuv(colour, matrix, full_range) for colour in fused)
+            y = unmix(y[..., None], opacity, front[..., :1], back[..., :1])[..., 0]
+            # Chroma takes the colour of its upper left pixel, which hardly differs: the grids are smooth.
+            chroma = unmix(np.stack([u, v], -1), quarter(opacity), front[::2, ::2, 1:], back[::2, ::2, 1:])
+            u, v = chroma[..., 0], chroma[..., 1]
+    if output == "YUVA420":
+        return y, u, v, opacity * 255
+    if isinstance(background, np.ndarray) or not isinstance(background[0], np.ndarray):  # RGB, not planes
+        yuv = rgb_to_yuv(np.broadcast_to(np.asarray(background, np.float64), rgb.shape), matrix, full_range)
+        background = yuv[..., 0], quarter(yuv[..., 1]), quarter(yuv[..., 2])
+    opacities = opacity, quarter(opacity), quarter(opacity)
+    return tuple(composite(*planes) for planes in zip((y, u, v), opacities, background, strict=True))

@@ -226,6 +226,8 @@ int lc_preprocess_run(const struct lc_preprocess *job, lc_parallel_for_fn parall
         .row_samples = padded((size_t)bytes + 4 * (size_t)job->columns[0].taps + 4 * (size_t)job->columns[1].taps),
         .plane_floats = padded((size_t)job->input_width),
     };
+    /* Buffers a multiple of 4 KiB apart look alike to the store queue, and reads of one wait for writes of another. */
+    if (run.row_samples % 2048 < 128) run.row_samples += 160;
     parallel_for(rows_task, &run, job->input_height, threads);
     return run.failed ? -1 : 0;
 }

@@ -24,12 +24,13 @@
 #endif
 
 typedef struct {
-    lc_task read_alpha, envelope, read_colours, coefficients, smooth_coefficients, weigh_colours, fuse_colours, packed_rows, planar_pairs,
+    lc_task read_alpha, envelope, read_colours, coefficients, smooth_coefficients, weigh,
+        weigh_colours, fuse_colours, packed_rows, planar_pairs,
         over_rows, blur_read, blur_pass, blur_rows;
 } lc_loops;
 
 #define LC_LOOPS(s)                                                                                                    \
-    {read_alpha_##s, envelope_##s, read_colours_##s, coefficients_##s, smooth_coefficients_##s, weigh_colours_##s,                                     \
+    {read_alpha_##s, envelope_##s, read_colours_##s, coefficients_##s, smooth_coefficients_##s, weigh_##s, weigh_colours_##s,                                     \
      fuse_colours_##s, packed_rows_##s, planar_pairs_##s, over_rows_##s,                                      \
      blur_read_##s, blur_pass_##s, blur_rows_##s}
 
@@ -136,6 +137,7 @@ void lc_refine_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, in
     lc_work w;
     open_work(&w, job, threads);
     w.yuv = planar_in && planar_out;
+    w.luma_shift = job->radius <= 5 ? 3 : 7;
     w.coefficients = job->refine ? LC_COEFFICIENTS : 1;
     prepare(&w, job);
     parallel_for(loops->read_alpha, &w, job->rh, threads);
@@ -147,6 +149,7 @@ void lc_refine_run(const lc_refine_job *job, lc_parallel_for_fn parallel_for, in
             parallel_for(loops->smooth_coefficients, &w, w.box.y1 - w.box.y0, threads);
         }
         if (job->decontaminate) {
+            parallel_for(loops->weigh, &w, w.read.y1 - w.read.y0, threads);
             parallel_for(loops->weigh_colours, &w, w.weighed.y1 - w.weighed.y0, threads);
             parallel_for(loops->fuse_colours, &w, w.fused.y1 - w.fused.y0, threads);
         }

@@ -1,36 +1,51 @@
 /* Blur fusion on the colour grid: foreground and background colours as weighted means of the picture around a cell,
- * weights alpha and 1 - alpha. Included once per instruction set. */
+ * weights from alpha and 1 - alpha. Included once per instruction set. */
 
-/* Rows of the colour grid in w->weighed: 2 x 2 means (edge cells repeat) of alpha * RGB, alpha, (1 - alpha) * RGB and
- * 1 - alpha; the weights count 256 times, so that both fill 16 bits. */
+/* Rows [begin, end) of w->read: alpha^4 and (1 - alpha)^4, Q11. The fourth power keeps the mixed pixels of an edge from
+ * colouring either side, and still finds a colour where nothing is opaque. */
+static void LC_NAME(weigh)(void *context, int begin, int end) {
+    lc_work *w = context;
+    const int x0 = w->read.x0, n = w->read.x1 - x0;
+    for (int y = w->read.y0 + begin; y < w->read.y0 + end; y++) {
+        const size_t at = (size_t)y * w->grid_row + x0;
+        const int16_t *restrict alpha = w->alpha + at;
+        int16_t *restrict front = w->weights + at, *restrict back = front + (size_t)w->job->rh * w->grid_row;
+        for (int x = 0; x < n; x++) {
+            const int32_t a = alpha[x], b = LC_ONE - a;
+            const int32_t a2 = (a * a + LC_ONE / 2) >> 11, b2 = (b * b + LC_ONE / 2) >> 11;
+            front[x] = (int16_t)((a2 * a2 + LC_ONE / 2) >> 11);
+            back[x] = (int16_t)((b2 * b2 + LC_ONE / 2) >> 11);
+        }
+    }
+}
+
+/* Rows of the colour grid in w->weighed: 2 x 2 means (edge cells repeat) of weight * RGB and of the weight, for both
+ * sides; the weights count four times. */
 static void LC_NAME(weigh_colours)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
     const size_t plane = (size_t)job->rh * w->grid_row, cells = (size_t)w->fh * w->colour_row;
-    const int pairs = job->rw / 2;
     const lc_box box = w->weighed;
+    const int pairs = box.x1 < job->rw / 2 ? box.x1 : job->rw / 2; /* an odd last column is a pair with itself */
     for (int y = box.y0 + begin; y < box.y0 + end; y++) {
-        const int y0 = 2 * y, y1 = 2 * y + 1 < job->rh ? 2 * y + 1 : y0;
-        const int16_t *restrict p0 = w->alpha + (size_t)y0 * w->grid_row, *restrict p1 = w->alpha + (size_t)y1 * w->grid_row;
-        uint16_t *restrict out = w->fusion + (size_t)y * w->colour_row;
-        for (int c = 0; c < 3; c++) {
-            const uint8_t *restrict i0 = w->rgb + c * plane + (size_t)y0 * w->grid_row;
-            const uint8_t *restrict i1 = w->rgb + c * plane + (size_t)y1 * w->grid_row;
-            uint16_t *restrict front = out + c * cells, *restrict back = out + (4 + c) * cells;
-            for (int x = box.x0; x < box.x1; x++) {
-                const int l = 2 * x, r = x < pairs ? l + 1 : l;
-                const int32_t all = (i0[l] + i0[r] + i1[l] + i1[r]) * LC_ONE;
-                const int32_t f = i0[l] * p0[l] + i0[r] * p0[r] + i1[l] * p1[l] + i1[r] * p1[r];
-                front[x] = (uint16_t)((f + 16) >> 5);
-                back[x] = (uint16_t)((all - f + 16) >> 5);
+        const size_t y0 = (size_t)(2 * y) * w->grid_row;
+        const size_t y1 = 2 * y + 1 < job->rh ? y0 + w->grid_row : y0;
+        for (int side = 0; side < 2; side++) {
+            const int16_t *restrict p0 = w->weights + side * plane + y0, *restrict p1 = w->weights + side * plane + y1;
+            uint16_t *restrict out = w->fusion + 4 * side * cells + (size_t)y * w->colour_row;
+            for (int c = 0; c < 3; c++) {
+                const uint8_t *restrict i0 = w->rgb + c * plane + y0, *restrict i1 = w->rgb + c * plane + y1;
+                uint16_t *restrict sum = out + c * cells;
+                for (int x = box.x0; x < pairs; x++)
+                    sum[x] = (uint16_t)((i0[2 * x] * p0[2 * x] + i0[2 * x + 1] * p0[2 * x + 1] +
+                                         i1[2 * x] * p1[2 * x] + i1[2 * x + 1] * p1[2 * x + 1] + 16) >> 5);
+                for (int x = pairs; x < box.x1; x++)
+                    sum[x] = (uint16_t)((2 * (i0[2 * x] * p0[2 * x] + i1[2 * x] * p1[2 * x]) + 16) >> 5);
             }
-        }
-        uint16_t *restrict front = out + 3 * cells, *restrict back = out + 7 * cells;
-        for (int x = box.x0; x < box.x1; x++) {
-            const int l = 2 * x, r = x < pairs ? l + 1 : l;
-            const int32_t f = p0[l] + p0[r] + p1[l] + p1[r];
-            front[x] = (uint16_t)(f * 4);
-            back[x] = (uint16_t)((4 * LC_ONE - f) * 4);
+            uint16_t *restrict sum = out + 3 * cells;
+            for (int x = box.x0; x < pairs; x++)
+                sum[x] = (uint16_t)((p0[2 * x] + p0[2 * x + 1] + p1[2 * x] + p1[2 * x + 1]) * 4);
+            for (int x = pairs; x < box.x1; x++) sum[x] = (uint16_t)((p0[2 * x] + p1[2 * x]) * 8);
         }
     }
 }

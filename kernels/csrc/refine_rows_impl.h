@@ -33,12 +33,12 @@ static void LC_NAME(luma_of_rgb)(const lc_work *w, uint8_t *const rgb[3], int16_
 
 static void LC_NAME(luma_of_y)(const lc_work *w, const uint8_t *restrict y, int16_t *restrict luma, int n) {
     const int low = w->job->full_range ? 0 : 16, most = w->job->full_range ? 255 : 219;
-    const int scale = w->job->full_range ? 128 : 149;
+    const int scale = w->job->full_range ? 128 : 149, rest = w->job->full_range ? 0 : 10; /* 219 to 32640, too */
     for (int x = 0; x < n; x++) {
         int16_t v = (int16_t)(y[x] - low);
         v = v > 0 ? v : 0;
         v = v < most ? v : most;
-        luma[x] = (int16_t)(v * scale);
+        luma[x] = (int16_t)(v * scale + ((v * rest) >> 8));
     }
 }
 

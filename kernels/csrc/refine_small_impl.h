@@ -140,13 +140,14 @@ static void LC_NAME(read_colours)(void *context, int begin, int end) {
  * for neither. */
 static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int x0, int n, int add, int drop) {
     const size_t row = w->small_row;
+    const int shift = w->luma_shift, half = 1 << (shift - 1);
     int32_t *restrict si = columns, *restrict sp = columns + row, *restrict sip = columns + 2 * row,
             *restrict sii = columns + 3 * row;
     if (add >= 0) {
         const int16_t *restrict luma = w->luma + (size_t)add * w->grid_row + x0;
         const int16_t *restrict p = w->alpha + (size_t)add * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
-            const int32_t i = (luma[x] + 64) >> 7, a = p[x];
+            const int32_t i = (luma[x] + half) >> shift, a = p[x];
             si[x] += i, sp[x] += a, sip[x] += i * a, sii[x] += i * i;
         }
     }
@@ -154,14 +155,14 @@ static void LC_NAME(slide_moments)(const lc_work *w, int32_t *columns, int x0, i
         const int16_t *restrict luma = w->luma + (size_t)drop * w->grid_row + x0;
         const int16_t *restrict p = w->alpha + (size_t)drop * w->grid_row + x0;
         for (int x = 0; x < n; x++) {
-            const int32_t i = (luma[x] + 64) >> 7, a = p[x];
+            const int32_t i = (luma[x] + half) >> shift, a = p[x];
             si[x] -= i, sp[x] -= a, sip[x] -= i * a, sii[x] -= i * i;
         }
     }
 }
 
 /* a = cov(luma, alpha) / (var(luma) + eps), within +-7 so that Q11 holds a, b and their differences in 16 bits. Stored
- * in Q15, luma counting 1.0 as 255, in w->slopes. */
+ * in Q15, in w->slopes. */
 static void LC_NAME(coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
     const lc_refine_job *job = w->job;
@@ -183,17 +184,17 @@ static void LC_NAME(coefficients)(void *context, int begin, int end) {
         const int32_t *restrict si = slot->sums, *restrict sp = si + row, *restrict sip = sp + row,
                       *restrict sii = sip + row;
         int32_t *restrict a = w->slope + (size_t)y * w->grid_row + box.x0;
-        const float tall = (float)LC_NAME(window_length)(y, r, job->rh), eps = job->eps * 255.0f * 255.0f;
+        const float tall = (float)LC_NAME(window_length)(y, r, job->rh), one = (float)(32640 >> w->luma_shift), eps = job->eps * one * one;
         float *restrict count = (float *)slot->ping;
         for (int x = 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
         for (int x = 0; x < n; x++) {
             const float over = 1.0f / count[x], mi = (float)si[x] * over, mp = (float)sp[x] * over;
             const float cov = (float)sip[x] * over - mi * mp, var = (float)sii[x] * over - mi * mi;
             float slope = cov / ((var > 0 ? var : 0) + eps);
-            const float limit = 7.0f * LC_ONE / 255.0f;
+            const float limit = 7.0f * LC_ONE / one;
             slope = slope > -limit ? slope : -limit;
             slope = slope < limit ? slope : limit;
-            a[x] = (int32_t)(slope * (255.0f * 16) + (slope < 0 ? -0.5f : 0.5f));
+            a[x] = (int32_t)(slope * (one * 16) + (slope < 0 ? -0.5f : 0.5f));
         }
     }
     lc_release(w, slot);

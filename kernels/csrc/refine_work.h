@@ -68,11 +68,13 @@ typedef struct {
     int16_t *alpha;               /* Q11, [rh][grid_row] */
     int16_t *luma;                /* 8.7 bits, [rh][grid_row] */
     uint8_t *rgb;                 /* [3][rh][grid_row] */
+    int16_t *weights;             /* of foreground and background, Q11, [2][rh][grid_row] */
     int32_t *slope;               /* Q15, [rh][grid_row]; blurring takes two planes */
     int16_t *extremes;            /* horizontal minimum and maximum, [2][rh][grid_row] */
     int16_t *grid;                /* [LC_COEFFICIENTS][rh][grid_row] */
     uint32_t *is_none, *is_all;   /* a bit a cell, [rh][words]: nothing, or only the frame, shows */
     int words;
+    int luma_shift;               /* the moments' luma has as many bits as their 32-bit sums can hold */
     lc_box box, slopes, read;     /* cells that mixed blocks are enlarged from; where a and b, and the picture, are needed */
     lc_box fused, weighed;        /* the same of the colour grid */
     uint16_t *fusion;             /* [8][fh][colour_row] */
@@ -125,6 +127,7 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
     w->alpha = lc_take(base, &used, cells * 2);
     w->luma = lc_take(base, &used, cells * 2);
     w->rgb = lc_take(base, &used, cells * 3);
+    w->weights = lc_take(base, &used, cells * 4);
     w->slope = lc_take(base, &used, cells * 8);
     w->extremes = lc_take(base, &used, cells * 4);
     w->grid = lc_take(base, &used, cells * 2 * LC_COEFFICIENTS);
