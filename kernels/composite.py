@@ -1,12 +1,12 @@
-"""The simpler neighbours of `refine_and_composite`: plain enlarging, a full-size alpha, a blurred background."""
+"""Neighbours of `refine_and_composite`: plain enlarging, a full-size alpha, a blurred background."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from . import _checks, _refine
-from .preprocess import Geometry, preprocess
-from .refine import MAX_RADIUS, RefineScratch, check_alpha_small
+from .preprocess import Geometry
+from .refine import MAX_RADIUS, RefineScratch, check_alpha_small, make_guide
 
 
 def composite_over(
@@ -117,9 +117,10 @@ def upsample_alpha(
     _checks.check_writable("out", out)
     if scratch is None:
         scratch = RefineScratch(geometry.frame_wh, geometry.roi[2:], threads)
+    work = scratch.work(geometry.frame_wh, geometry.roi[2:], threads)
     _refine.refine_and_composite(
         (), alpha_small, "RGB", geometry.frame_wh, geometry.roi, "ALPHA", (out,), None, None, None, None,
-        False, False, 1, 1e-3, 1, False, False, scratch.work(geometry.frame_wh, geometry.roi[2:], threads), threads,
+        False, False, 1, 1e-3, 1, False, False, work, threads,
     )  # fmt: skip
     return out
 
@@ -182,8 +183,7 @@ def blur_background(
         scratch = RefineScratch(geometry.frame_wh, geometry.roi[2:], threads)
     if small is None:
         small = scratch.guide(geometry.input_wh)
-        preprocess(planes, format=format, geometry=geometry, layout="NHWC", matrix=matrix, full_range=full_range,
-                   out=small[None], threads=threads)  # fmt: skip
+        make_guide(planes, format, geometry, small, matrix, full_range, threads)
     _checks.check_array("small", small, np.uint8, (small_h, small_w, 3))
     _checks.check_rows("small", small)
     work = scratch.work(geometry.frame_wh, geometry.roi[2:], threads)

@@ -1,7 +1,8 @@
-"""Specification of `refine_and_composite` and its neighbours in plain NumPy, float64, nothing rounded but the result.
+"""Specification of `refine_and_composite` and its neighbours in plain NumPy, float64, nothing rounded but the
+result.
 
-The compiled kernels agree within 2 of 255 (see tests/kernels/test_refine.py): they hold alpha in 11 and 15 bits and
-round the decontaminated foreground to 8. A packed picture here is RGB; the callers swap channels.
+The compiled kernels agree within 2 of 255 (see tests/kernels/test_refine.py): they hold alpha in 11 and 15
+bits and round the decontaminated foreground to 8. A packed picture here is RGB; the callers swap channels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ REACH = 1
 
 
 def enlarging_weights(source: float, target: int) -> np.ndarray:
-    """Bilinear weights ``(target, cells)``, half-pixel centres; ``source`` cells, of which the last may be half one."""
+    """Bilinear weights ``(target, cells)``, half-pixel centres; the last cell may be half one."""
     cells = int(np.ceil(source))
     centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, cells - 1)
     left = np.floor(centre).astype(int)
@@ -66,8 +67,8 @@ def crop(array: np.ndarray, roi: tuple[int, int, int, int]) -> np.ndarray:
 def guided_alpha(alpha, small, guide, *, radius: int, eps: float, luma: np.ndarray) -> np.ndarray:
     """Bilinear alpha, plus the guided filter's slope times what the small picture lacks of the guide.
 
-    ``alpha (h, w)`` in 0..1, ``small (h, w, 3)`` in 0..255, ``guide (H, W)`` in 0..1. The result stays within the
-    envelope of the small alpha around.
+    ``alpha (h, w)`` in 0..1, ``small (h, w, 3)`` in 0..255, ``guide (H, W)`` in 0..1. The result stays within
+    the envelope of the small alpha around.
     """
     alpha = np.where(alpha < 1 / 255, 0, np.where(alpha > 254 / 255, 1, alpha))
     intensity = small @ luma / 255
@@ -173,8 +174,8 @@ def to_yuv(planes: tuple[np.ndarray, ...], format: str) -> tuple[np.ndarray, ...
 
 
 def refine_and_composite(
-    planes, alpha_small, *, format, geometry, output, small=None, background=None, input_alpha=None, refine=True,
-    decontaminate=True, radius, eps, fusion_radius, matrix="bt709", full_range=False,
+    planes, alpha_small, *, format, geometry, output, small=None, background=None, input_alpha=None,
+    refine=True, decontaminate=True, radius, eps, fusion_radius, matrix="bt709", full_range=False,
 ):  # fmt: skip
     """The whole of `livecut.kernels.refine_and_composite`: a tuple of float planes, not rounded.
 

@@ -14,7 +14,8 @@ FORMATS = ("BGR", "RGB", "RGBA", "BGRA", "I420", "NV12")
 OUTPUTS = ("RGB", "BGR", "RGBA", "BGRA", "ALPHA", "I420", "YUVA420")
 SIZES = ((97, 61), (1, 1), (33, 2), (2, 35), (160, 50))
 SMALL_WH = (48, 32)
-# Alpha is held in 11 and 15 bits and the foreground rounded to 8 before it is composited; YUV to RGB has 5 bits.
+# Alpha is held in 11 and 15 bits and the foreground rounded to 8 before it is composited; YUV to RGB has
+# 5 bits.
 TOLERANCE = 2.0
 
 
@@ -301,20 +302,19 @@ def test_nearly_sure_regions_come_out_sure_whatever_their_texture(rng, level):
 
 
 def test_refining_finds_an_edge_between_the_cells(rng):
-    """An edge in the middle of a cell: bilinear alpha smears it over two cells, the frame says where it is."""
+    """An edge in the middle of a cell: bilinear alpha smears it over two cells, the frame shows it."""
     frame = np.full((128, 192, 3), 40, np.uint8)
     frame[:, 98:] = 200
     truth = np.broadcast_to(np.arange(192) >= 98, (128, 192)) * 255.0
     geometry = fit((192, 128), SMALL_WH)
     alpha = np.broadcast_to(truth.reshape(128, 48, 4).mean(-1)[::4] / 255, (32, 48)).astype(np.float32)
-    results = {}
+    errors = {}
     for refine in (False, True):
         out = np.zeros((128, 192), np.uint8)
-        refine_and_composite(
-            frame, alpha, format="RGB", geometry=geometry, output="ALPHA", out=out, refine=refine
-        )
-        results[refine] = np.abs(out - truth).sum() / 128 / 255
-    assert results[True] < results[False] / 3
+        chosen = {"output": "ALPHA", "out": out, "refine": refine}
+        refine_and_composite(frame, alpha, format="RGB", geometry=geometry, **chosen)
+        errors[refine] = np.abs(out - truth).sum() / 128 / 255
+    assert errors[True] < errors[False] / 3
 
 
 def test_decontamination_removes_the_old_background_from_edges(rng):
