@@ -5,6 +5,8 @@ Every error is a ``TypeError`` or ``ValueError`` that names the argument, what w
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 CHANNELS = {"BGR": 3, "RGB": 3, "RGBA": 4, "BGRA": 4}
@@ -31,7 +33,7 @@ def check_threads(threads: object) -> None:
     check_int("threads", threads, 1, 1024)
 
 
-def check_array(name: str, array: object, dtype: object, shape: tuple[int | None, ...]) -> None:
+def check_array(name: str, array: object, dtype: Any, shape: tuple[int | None, ...]) -> None:
     """``array`` is an ndarray of ``dtype`` and ``shape``; None in ``shape`` stands for any length."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(array).__name__}")
@@ -108,7 +110,10 @@ def check_planes(
 
 
 def yuv_constants(matrix: str, full_range: bool) -> tuple[float, ...]:
-    """``R = y * scale + offset + cr_r * Cr`` and so on: scale, offset, cr_r, cb_g, cr_g, cb_b; chroma around 0."""
+    """Return ``scale, offset, cr_r, cb_g, cr_g, cb_b``.
+
+    ``R = Y * scale + offset + cr_r * Cr`` and so on, with chroma around 0.
+    """
     check_choice("matrix", matrix, MATRICES)
     red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
     green = 1 - red - blue

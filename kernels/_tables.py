@@ -20,8 +20,8 @@ ROW_ONE, ROW_ONE_WIDE, COLUMN_ONE = 1 << 16, 1 << 24, 1 << 14  # what a weight o
 def axis(source: float, target: int) -> tuple[np.ndarray, np.ndarray]:
     """Return ``start (target,)`` and float64 ``weights (target, taps)`` for one axis.
 
-    Area when shrinking, bilinear with half-pixel centres when enlarging. ``source`` may end in a half: a chroma axis
-    whose last sample counts for only half its width.
+    Area when shrinking, bilinear with half-pixel centres when enlarging. ``source`` may end in a half: a
+    chroma axis whose last sample counts for only half its width.
     """
     samples = int(np.ceil(source))
     scale = source / target
@@ -87,10 +87,10 @@ def column_table(source: float, target: int, channels: int) -> tuple:
 
 
 def _windows(start: np.ndarray, weights: np.ndarray, channels: int) -> tuple | None:
-    """``pixels``, ``pairs``, ``first``, ``start``, ``to``, ``pick``, ``weights`` of struct lc_windows, or None.
+    """``pixels, pairs, first, start, to, pick, weights`` of struct lc_windows, or None.
 
-    None where fewer than two pixels fit in a window, or where the ratio repeats so rarely that the tables would not
-    stay in the first-level cache.
+    None where fewer than two pixels fit in a window, or where the ratio repeats so rarely that the tables
+    would not stay in the first-level cache.
     """
     pixels = min(MAX_WINDOW_PIXELS[channels], len(start))
     while pixels >= 2:

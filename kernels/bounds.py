@@ -41,7 +41,8 @@ def bounds(alpha: np.ndarray, *, threshold: int = 8, threads: int = 1) -> Bounds
     TypeError
         If ``alpha`` is not uint8, or ``threshold`` is not an int.
     ValueError
-        If ``alpha`` is empty, not two-dimensional or not contiguous in its rows, or ``threshold`` is out of range.
+        If ``alpha`` is empty, not two-dimensional or not contiguous in its rows, or ``threshold`` is out of
+        range.
 
     Notes
     -----

@@ -14,9 +14,9 @@ def denoise(
 ) -> np.ndarray:
     """Average each sample with those of its eight neighbours that differ little from it.
 
-    Every channel on its own: ``here + round(sum(taper(there - here)) / 9)``, where ``taper(d)`` is ``d`` up to
-    ``strength``, falls back to 0 at twice ``strength`` and stays there. Flat noise is averaged over 3x3; an edge
-    higher than twice ``strength`` is left as it is. Beyond the border the nearest sample repeats.
+    Every channel on its own: ``here + round(sum(taper(there - here)) / 9)``, where ``taper(d)`` is ``d`` up
+    to ``strength``, falls back to 0 at twice ``strength`` and stays there. Flat noise is averaged over 3x3;
+    an edge higher than twice ``strength`` is left as it is. Beyond the border the nearest sample repeats.
 
     Parameters
     ----------

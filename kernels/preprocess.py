@@ -89,16 +89,16 @@ def preprocess(
 ) -> np.ndarray:
     """Resize, letterbox and normalise a frame straight into the network's input.
 
-    Each axis is resized by exact pixel area when it shrinks and bilinearly (half-pixel centres, edges repeated) when
-    it grows; planar formats are resized plane by plane, then converted and clipped to 0..255. Then every channel is
-    ``(value - mean) / std``, unrounded unless ``out`` is uint8.
+    Each axis is resized by exact pixel area when it shrinks and bilinearly (half-pixel centres, edges
+    repeated) when it grows; planar formats are resized plane by plane, then converted and clipped to 0..255.
+    Then every channel is ``(value - mean) / std``, unrounded unless ``out`` is uint8.
 
     Parameters
     ----------
     planes : ndarray or tuple of ndarray, uint8
-        ``BGR RGB``: ``(H, W, 3)``; ``BGRA RGBA``: ``(H, W, 4)``, alpha ignored; ``I420``: Y ``(H, W)``, U and V
-        ``(ceil(H/2), ceil(W/2))``; ``NV12``: Y and UV ``(ceil(H/2), ceil(W/2), 2)``. Rows contiguous, any row stride.
-        Chroma samples lie in the middle of their two by two luma samples.
+        ``BGR RGB``: ``(H, W, 3)``; ``BGRA RGBA``: ``(H, W, 4)``, alpha ignored; ``I420``: Y ``(H, W)``, U and
+        V ``(ceil(H/2), ceil(W/2))``; ``NV12``: Y and UV ``(ceil(H/2), ceil(W/2), 2)``. Rows contiguous, any
+        row stride. Chroma samples lie in the middle of their two by two luma samples.
     format : {"BGR", "RGB", "BGRA", "RGBA", "I420", "NV12"}
     geometry : Geometry
         From `fit`; its ``frame_wh`` is the size of the frame.
@@ -133,9 +133,9 @@ def preprocess(
 
     Notes
     -----
-    Releases the GIL; reads every source byte once, in order. Before normalisation values are within 0.1 of the exact
-    ones (of 255), and of YUV sources within 0.3: weights are 16 and 14 bit fixed point. The tables of the last 64
-    combinations of arguments are kept, so a steady stream allocates nothing.
+    Releases the GIL; reads every source byte once, in order. Before normalisation values are within 0.1 of
+    the exact ones (of 255), and of YUV sources within 0.3: weights are 16 and 14 bit fixed point. The tables
+    of the last 64 combinations of arguments are kept, so a steady stream allocates nothing.
     """
     planes = _checks.check_planes(planes, format, geometry.frame_wh)
     width, height = geometry.input_wh

@@ -13,8 +13,8 @@ LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # of red an
 def axis_weights(source: float, target: int) -> np.ndarray:
     """Weights ``(target, ceil(source))`` that resize one axis: area when shrinking, bilinear when enlarging.
 
-    ``source`` may end in a half: the chroma axis of a frame with an odd number of luma samples, whose last sample
-    counts for only half its width.
+    ``source`` may end in a half: the chroma axis of a frame with an odd number of luma samples, whose last
+    sample counts for only half its width.
     """
     samples = int(np.ceil(source))
     scale = source / target
@@ -60,8 +60,8 @@ def resized_rgb(
         height, width = planes[0].shape
         u, v = planes[1:] if format == "I420" else (planes[1][..., 0], planes[1][..., 1])
         luma = resize(planes[0], target_wh)
-        chroma = [resize(c, target_wh, (width / 2, height / 2)) for c in (u, v)]
-        return yuv_to_rgb(luma, *chroma, matrix, full_range)
+        cb, cr = (resize(c, target_wh, (width / 2, height / 2)) for c in (u, v))
+        return yuv_to_rgb(luma, cb, cr, matrix, full_range)
     rgb = planes[0][..., :3] if format.startswith("RGB") else planes[0][..., 2::-1]
     return resize(rgb, target_wh)
 
@@ -104,7 +104,8 @@ def smooth_alpha(
     def mean_of_nine(change: np.ndarray) -> np.ndarray:
         padded = np.pad(change, 1, mode="edge")
         height, width = change.shape
-        return sum(padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)) / 9
+        nine = [padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+        return np.mean(nine, axis=0)
 
     def smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
         t = np.clip((value - low) / (high - low), 0, 1)
@@ -120,7 +121,8 @@ def smooth_alpha(
 
 def luma_of(small: np.ndarray) -> np.ndarray:
     """uint8 luma of uint8 RGB, as the temporal kernel compares it."""
-    return ((small.astype(np.int64) @ [38, 75, 15] + 64) >> 7).astype(np.uint8)
+    weighted = small.astype(np.int64) @ np.array([38, 75, 15])
+    return ((weighted + 64) // 128).astype(np.uint8)
 
 
 def bounds(alpha: np.ndarray, threshold: int):

@@ -7,15 +7,15 @@ import numpy as np
 from . import _checks, _matte
 
 STEADY_ALPHA, JUMP_ALPHA = 0.25 * 255, 0.6 * 255
-"""Mean change of alpha over 3x3, in 255ths: up to here it may be flicker, from there on it is believed at once."""
+"""Mean change of alpha over 3x3, in 255ths: up to here it may be flicker, from there on it is believed."""
 
 
 class TemporalSmoother:
     """Holds a still matte still, and lets a moving edge move.
 
-    The new alpha is mixed with the one put out for the frame before: ``alpha = previous + weight * (alpha -
-    previous)``. The weight is ``1 - strength`` where the 3x3 neighbourhood neither moved in the picture nor jumped in
-    alpha, and 1 where it did:
+    The new alpha is mixed with the one put out for the frame before:
+    ``alpha = previous + weight * (alpha - previous)``. The weight is ``1 - strength`` where the 3x3
+    neighbourhood neither moved in the picture nor jumped in alpha, and 1 where it did:
 
     ====================================  =========================================
     mean change over 3x3                  weight
@@ -31,11 +31,11 @@ class TemporalSmoother:
     Parameters
     ----------
     small_wh : (int, int), optional
-        Width and height of the network's output; taken from the first alpha when omitted. An alpha of another size
-        later starts afresh.
+        Width and height of the network's output; taken from the first alpha when omitted. An alpha of
+        another size later starts afresh.
     strength : float
-        0 (off) up to, but not, 1. The default quarters each frame's share in a still scene, which cuts the variance
-        of a flickering alpha to a seventh.
+        0 (off) up to, but not, 1. The default quarters each frame's share in a still scene, which cuts the
+        variance of a flickering alpha to a seventh.
     noise : float
         Typical change of luma between two frames of a still scene, in levels of 255, at the small size.
 

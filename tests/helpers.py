@@ -8,7 +8,7 @@ import numpy as np
 
 
 def assert_arrays_close(actual, expected, atol=0.0):
-    """Equal shapes, and no value further apart than ``atol``; a failure shows the worst place and both values."""
+    """Equal shapes, no value further apart than ``atol``; a failure shows the worst place and both values."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"shapes differ: {actual.shape}, expected {expected.shape}"
     difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
@@ -40,8 +40,8 @@ def peak_bytes(call):
 def lets_other_threads_run(call):
     """Whether another Python thread gets to run during ``call``.
 
-    The interpreter is told not to switch threads by itself, so the other thread only runs when the call gives up the
-    GIL. One call may end before the other thread has woken up, so there are many.
+    The interpreter is told not to switch threads by itself, so the other thread only runs when the call gives
+    up the GIL. One call may end before the other thread has woken up, so there are many.
     """
     go, ran = threading.Event(), threading.Event()
 

@@ -38,11 +38,11 @@ static inline __attribute__((always_inline)) void LC_NAME(denoise_span)(const ui
     for (int i = begin; i < end; i++) {
         uint8_t here = row[i];
         uint8_t up = 0, down = 0;
-#define LC_NEIGHBOUR(value)                                                                                           \
-    do {                                                                                                              \
-        uint8_t there = (value);                                                                                      \
-        up = (uint8_t)(up + LC_NAME(taper)(there, here, twice));                                                      \
-        down = (uint8_t)(down + LC_NAME(taper)(here, there, twice));                                                  \
+#define LC_NEIGHBOUR(value)                                                                                  \
+    do {                                                                                                     \
+        uint8_t there = (value);                                                                             \
+        up = (uint8_t)(up + LC_NAME(taper)(there, here, twice));                                             \
+        down = (uint8_t)(down + LC_NAME(taper)(here, there, twice));                                         \
     } while (0)
         LC_NEIGHBOUR(above[i - left]);
         LC_NEIGHBOUR(above[i]);

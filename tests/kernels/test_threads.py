@@ -1,4 +1,4 @@
-"""What all kernels promise of threads: same result, GIL released, several callers at once, alive after a fork."""
+"""What kernels promise of threads: same result, GIL released, several callers at once, alive after a fork."""
 
 import os
 import threading
