@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INPUT ?=
+EXTRAS ?= dev,demo
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.livecut-dev
 
@@ -15,7 +16,7 @@ $(STAMP): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "setuptools>=77" "Cython>=3.1,<4" "numpy>=2.0"
-	LIVECUT_KERNELS=0 $(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,demo]"
+	LIVECUT_KERNELS=0 $(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[$(EXTRAS)]"
 	touch $(STAMP)
 
 dev: build  ## make the environment in .venv and build the kernels
