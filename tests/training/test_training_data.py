@@ -123,6 +123,32 @@ def test_a_cut_out_loses_the_colour_of_its_old_background():
     assert cut[cut[..., 3] > 0][:, 0].max() < 10
 
 
+def test_a_shelf_of_things_stays_background_and_leaves_its_ground_alone(rng):
+    thing = compose.cut_out(np.full((30, 20, 4), 255, np.uint8), tighten=False)
+    ground = np.full((90, 120, 3), 40, np.uint8)
+    before = ground.copy()
+    shelves = [compose.crowd(ground, [thing], rng) for _ in range(10)]
+    assert np.array_equal(ground, before)
+    assert all(shelf.shape == ground.shape and shelf.dtype == np.uint8 for shelf in shelves)
+    assert all(shelf.max() > 90 for shelf in shelves)
+
+
+def test_a_close_up_shows_some_subject_and_some_background(rng, monkeypatch):
+    monkeypatch.setattr(geometry, "CLOSE_UPS", 1.0)
+    picture = np.zeros((100, 140, 4), np.uint8)
+    picture[25:75, 40:100] = 255
+    cover = [(geometry.random_crop(picture, (64, 64), rng)[..., 3] > 127).mean() for _ in range(40)]
+    assert np.mean([0.1 < share < 0.9 for share in cover]) > 0.9
+
+
+def test_an_ordinary_crop_keeps_most_of_the_subject(rng, monkeypatch):
+    monkeypatch.setattr(geometry, "CLOSE_UPS", 0.0)
+    picture = np.zeros((100, 140, 4), np.uint8)
+    picture[40:60, 60:80] = 255
+    crops = [geometry.random_crop(picture, (64, 64), rng) for _ in range(40)]
+    assert np.mean([(crop[..., 3] > 127).any() for crop in crops]) > 0.95
+
+
 def test_drawn_pictures_fit_the_input_and_repeat_with_the_seed(data_folder, tmp_path):
     items = [item for item in read_catalogue(data_folder).items if not item.validation]
     maker = SceneMaker(cache.pack(items, tmp_path / "cache"))
