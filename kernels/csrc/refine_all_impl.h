@@ -1,5 +1,6 @@
 /* The loops of one instruction set, in the order in which they use one another. */
 #include "refine_arith_impl.h"
+#include "refine_copy_impl.h"
 #include "refine_shuffle_impl.h"
 #include "refine_pixels_impl.h"
 #include "refine_enlarge_impl.h"

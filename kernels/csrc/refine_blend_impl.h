@@ -13,7 +13,7 @@ static inline __m512i LC_NAME(blend64)(__m512i front, __m512i back, __m512i low,
 }
 
 static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back, const int16_t *alpha, uint8_t *out,
-                                       int n) {
+                                       int n, ptrdiff_t front_ahead, ptrdiff_t back_ahead) {
     __m512i spread[3][2];
     for (int k = 0; k < 3; k++)
         for (int half = 0; half < 2; half++)
@@ -22,6 +22,8 @@ static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back
         const int left = 3 * (n - x);
         for (int k = 0; k < 3; k++) {
             const __mmask64 mask = LC_NAME(before)(64 * k, left);
+            LC_NAME(fetch)(front + 64 * k, 1, front_ahead);
+            LC_NAME(fetch)(back + 64 * k, 1, back_ahead);
             const __m512i a = _mm512_loadu_si512(alpha + 64 * k / 3);
             const __m512i f = _mm512_maskz_loadu_epi8(mask, front + 64 * k);
             const __m512i b = _mm512_maskz_loadu_epi8(mask, back + 64 * k);
@@ -36,10 +38,12 @@ static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back
 #elif LC_X86 && defined(__AVX2__)
 
 static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back, const int16_t *alpha, uint8_t *out,
-                                       int n) {
+                                       int n, ptrdiff_t front_ahead, ptrdiff_t back_ahead) {
     const __m256i zero = _mm256_setzero_si256();
     int x = 0;
     for (; x + 32 <= n; x += 32, alpha += 32, front += 96, back += 96, out += 96) {
+        LC_NAME(fetch)(front, 96, front_ahead);
+        LC_NAME(fetch)(back, 96, back_ahead);
         for (int k = 0; k < 3; k++) { /* 32 bytes: the groups of 16 bytes 2 k and 2 k + 1 */
             const int g0 = 2 * k, g1 = 2 * k + 1;
             const __m256i a = _mm256_loadu2_m128i((const __m128i *)(alpha + 16 * g1 / 3),
@@ -61,11 +65,16 @@ static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back
 
 #endif
 
-/* out = back + alpha (front - back); out may be front or back. The row of alpha has room for 64 more. */
-static void LC_NAME(blend3)(const uint8_t *front, const uint8_t *back, const int16_t *alpha, uint8_t *out, int n) {
+/* out = back + alpha (front - back); out may be front or back. The row of alpha has room for 64 more. `ahead`: to the
+ * row that comes next. */
+static void LC_NAME(blend3)(const uint8_t *front, const uint8_t *back, const int16_t *alpha, uint8_t *out, int n,
+                            ptrdiff_t front_ahead, ptrdiff_t back_ahead) {
     int x = 0;
 #if LC_X86 && defined(__AVX2__)
-    x = LC_NAME(blend3_wide)(front, back, alpha, out, n);
+    x = LC_NAME(blend3_wide)(front, back, alpha, out, n, front_ahead, back_ahead);
+#else
+    LC_NAME(fetch)(front, (size_t)n * 3, front_ahead);
+    LC_NAME(fetch)(back, (size_t)n * 3, back_ahead);
 #endif
     for (; x < n; x++)
         for (int c = 0; c < 3; c++) {

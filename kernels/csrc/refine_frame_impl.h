@@ -103,9 +103,11 @@ static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
     const int as_is = job->in_format == job->out_format && job->out_format <= LC_RGB && !job->decontaminate;
     if (LC_NAME(needs_pixels)(job) && (job->refine || !as_is)) LC_NAME(load_rgb)(w, y, x0, n, rgb);
     LC_NAME(alpha_run)(band, y, x0, n, rgb, alpha);
+    const ptrdiff_t behind_ahead = job->background == LC_COLOUR ? 0 : job->bg_stride[0];
     const uint8_t *behind = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
     if (as_is) {
-        LC_NAME(blend3)(job->in[0] + y * job->in_stride[0] + 3 * x0, behind, alpha, dst, n);
+        const uint8_t *front = job->in[0] + y * job->in_stride[0] + 3 * x0;
+        LC_NAME(blend3)(front, behind, alpha, dst, n, job->in_stride[0], behind_ahead);
         return;
     }
     if (job->out_format == LC_ALPHA) {
@@ -121,6 +123,7 @@ static void LC_NAME(mixed_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
     } else {
         const int swap = job->out_format == LC_BGR;
         LC_NAME(planes)(slot->background, w->row, 0, 0, back);
+        LC_NAME(fetch)(behind, (size_t)n * 3, behind_ahead);
         LC_NAME(split3)(behind, back[swap ? 2 : 0], back[1], back[swap ? 0 : 2], n);
         for (int c = 0; c < 3; c++) LC_NAME(blend)(rgb[c], back[c], alpha, n);
     }
@@ -137,7 +140,7 @@ static void LC_NAME(frame_run)(LC_NAME(band) *band, int y, int x0, int n, uint8_
         memset(dst, 255, n);
     } else if (job->out_format == job->in_format && job->out_format <= LC_RGB) {
         const uint8_t *src = job->in[0] + y * job->in_stride[0] + 3 * x0;
-        if (src != dst) memcpy(dst, src, (size_t)n * 3);
+        LC_NAME(copy_run)(dst, src, (size_t)n * 3, job->in_stride[0]);
     } else {
         LC_NAME(planes)(slot->pixels, w->row, 0, 0, rgb);
         LC_NAME(load_rgb)(w, y, x0, n, rgb);
@@ -154,8 +157,9 @@ static void LC_NAME(background_run)(LC_NAME(band) *band, int y, int x0, int n, i
         memset(dst, 0, (size_t)n * channels);
         return;
     }
-    const uint8_t *src = job->background == LC_COLOUR ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
-    if (src != dst) memcpy(dst, src, (size_t)n * 3);
+    const int plain = job->background == LC_COLOUR;
+    const uint8_t *src = plain ? w->fill : job->bg[0] + y * job->bg_stride[0] + 3 * x0;
+    LC_NAME(copy_run)(dst, src, (size_t)n * 3, plain ? 0 : job->bg_stride[0]);
 }
 
 static void LC_NAME(packed_rows)(void *context, int begin, int end) {
@@ -176,5 +180,6 @@ static void LC_NAME(packed_rows)(void *context, int begin, int end) {
                 LC_NAME(frame_run)(&band, y, x0, n, dst);
         }
     }
+    LC_NAME(end_stream)();
     lc_release(band.w, band.slot);
 }

@@ -124,6 +124,9 @@ static void LC_NAME(rgb_to_uv)(const lc_yuv *k, uint8_t *const top[3], uint8_t *
 static void LC_NAME(load_rgb)(const lc_work *w, int y, int x0, int n, uint8_t *const rgb[3]) {
     const lc_refine_job *job = w->job;
     const uint8_t *row = job->in[0] + y * job->in_stride[0];
+    const int planar_out = job->out_format == LC_I420 || job->out_format == LC_YUVA420; /* takes rows in pairs */
+    const int bytes = job->in_format <= LC_RGB ? 3 : job->in_format <= LC_RGBA ? 4 : 1;
+    LC_NAME(fetch)(row + (size_t)x0 * bytes, (size_t)n * bytes, job->in_stride[0] * (1 + planar_out));
     switch (job->in_format) {
     case LC_RGB: LC_NAME(split3)(row + 3 * x0, rgb[0], rgb[1], rgb[2], n); return;
     case LC_BGR: LC_NAME(split3)(row + 3 * x0, rgb[2], rgb[1], rgb[0], n); return;

@@ -17,7 +17,11 @@ static void LC_NAME(load_pair)(LC_NAME(band) *band, const int y[2], int x0, int 
         return;
     }
     const int half = (n + 1) / 2, pair = y[0] / 2;
-    for (int i = 0; i < 2; i++) memcpy(yuv[i] + x0, job->in[0] + y[i] * job->in_stride[0] + x0, n);
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *row = job->in[0] + y[i] * job->in_stride[0] + x0;
+        LC_NAME(fetch)(row, n, 2 * job->in_stride[0]);
+        memcpy(yuv[i] + x0, row, n);
+    }
     const uint8_t *u = job->in[1] + pair * job->in_stride[1];
     if (job->in_format == LC_NV12) {
         LC_NAME(split2)(u + x0, yuv[2] + x0 / 2, yuv[3] + x0 / 2, half);
@@ -41,7 +45,9 @@ static void LC_NAME(background_pair)(LC_NAME(band) *band, const int y[2], int x0
         uint8_t *rgb[2][3];
         for (int i = 0; i < 2; i++) {
             LC_NAME(planes)(band->slot->background, w->row, i, 0, rgb[i]);
-            LC_NAME(split3)(job->bg[0] + y[i] * job->bg_stride[0] + 3 * x0, rgb[i][0], rgb[i][1], rgb[i][2], n);
+            const uint8_t *row = job->bg[0] + y[i] * job->bg_stride[0] + 3 * x0;
+            LC_NAME(fetch)(row, (size_t)n * 3, 2 * job->bg_stride[0]);
+            LC_NAME(split3)(row, rgb[i][0], rgb[i][1], rgb[i][2], n);
             LC_NAME(rgb_to_y)(&k, rgb[i][0], rgb[i][1], rgb[i][2], yuv[i] + x0, n);
         }
         LC_NAME(rgb_to_uv)(&k, rgb[0], rgb[1], yuv[2] + x0 / 2, yuv[3] + x0 / 2, n);
