@@ -1,4 +1,4 @@
-"""Compiled side of kernels/refine.py and kernels/composite.py. Arguments are trusted: the wrappers have checked them."""
+"""Compiled side of kernels/refine.py and kernels/composite.py. Arguments are trusted: the wrappers check them."""
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t, size_t

@@ -29,10 +29,10 @@ typedef struct {
         over_rows, blur_read, blur_pass, blur_rows;
 } lc_loops;
 
-#define LC_LOOPS(s)                                                                                                    \
-    {read_alpha_##s, envelope_##s, read_colours_##s, coefficients_##s, smooth_coefficients_##s, weigh_##s, weigh_colours_##s,                                     \
-     fuse_colours_##s, packed_rows_##s, planar_pairs_##s, over_rows_##s,                                      \
-     blur_read_##s, blur_pass_##s, blur_rows_##s}
+#define LC_LOOPS(s)                                                                                          \
+    {read_alpha_##s,    envelope_##s,     read_colours_##s,  coefficients_##s, smooth_coefficients_##s,      \
+     weigh_##s,         weigh_colours_##s, fuse_colours_##s, packed_rows_##s,  planar_pairs_##s,             \
+     over_rows_##s,     blur_read_##s,    blur_pass_##s,     blur_rows_##s}
 
 static const lc_loops loops_by_level[] = {
     LC_LOOPS(plain),

@@ -49,8 +49,9 @@ static inline int LC_NAME(blend3_wide)(const uint8_t *front, const uint8_t *back
             const __m256i a = _mm256_loadu2_m128i((const __m128i *)(alpha + 16 * g1 / 3),
                                                   (const __m128i *)(alpha + 16 * g0 / 3));
             const uint8_t(*p0)[16] = lc_shuffle_tables.spread16[g0 % 3], (*p1)[16] = lc_shuffle_tables.spread16[g1 % 3];
-            const __m256i low = _mm256_shuffle_epi8(a, _mm256_loadu2_m128i((const __m128i *)p1[0], (const __m128i *)p0[0]));
-            const __m256i high = _mm256_shuffle_epi8(a, _mm256_loadu2_m128i((const __m128i *)p1[1], (const __m128i *)p0[1]));
+            const __m256i pick0 = _mm256_loadu2_m128i((const __m128i *)p1[0], (const __m128i *)p0[0]);
+            const __m256i pick1 = _mm256_loadu2_m128i((const __m128i *)p1[1], (const __m128i *)p0[1]);
+            const __m256i low = _mm256_shuffle_epi8(a, pick0), high = _mm256_shuffle_epi8(a, pick1);
             const __m256i f = _mm256_loadu_si256((const __m256i *)(front + 32 * k));
             const __m256i b = _mm256_loadu_si256((const __m256i *)(back + 32 * k));
             const __m256i f0 = _mm256_unpacklo_epi8(f, zero), f1 = _mm256_unpackhi_epi8(f, zero);

@@ -19,7 +19,8 @@ static void LC_NAME(enlarge)(const lc_columns *columns, const int16_t *restrict 
 #elif LC_X86 && defined(__AVX2__)
     const __m256i both = _mm256_set1_epi16(0x0202), low = _mm256_set1_epi16(0x0100);
     for (; columns->narrow && x < x1; x += 16) {
-        const __m256i window = _mm256_loadu2_m128i((const __m128i *)(src + index[x + 8]), (const __m128i *)(src + index[x]));
+        const __m128i *at0 = (const __m128i *)(src + index[x]), *at1 = (const __m128i *)(src + index[x + 8]);
+        const __m256i window = _mm256_loadu2_m128i(at1, at0);
         const __m256i near = _mm256_loadu_si256((const __m256i *)(columns->near8 + x));
         const __m256i pick = _mm256_add_epi16(_mm256_mullo_epi16(near, both), low);
         const __m256i left = _mm256_shuffle_epi8(window, pick);

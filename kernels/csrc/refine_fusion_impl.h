@@ -88,7 +88,8 @@ static void LC_NAME(fuse_colours)(void *context, int begin, int end) {
     const uint16_t *weights = w->fusion + from.x0;
     for (int y = begin - r; y < begin + r; y++)
         for (int c = 0; c < 8; c++)
-            LC_NAME(slide_weights)(slot->columns + c * row + gap, weights + c * cells, w->colour_row, wide, w->fh, y, -1);
+            LC_NAME(slide_weights)(slot->columns + c * row + gap, weights + c * cells, w->colour_row, wide, w->fh, y,
+                                   -1);
     for (int y = begin; y < end; y++) {
         const int drop = y > begin ? y - r - 1 : -1;
         for (int c = 0; c < 8; c++) {

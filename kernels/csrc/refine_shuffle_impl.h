@@ -15,7 +15,10 @@ static inline __mmask64 LC_NAME(before)(int at, int end) {
 static inline int LC_NAME(split3_wide)(const uint8_t *src, uint8_t *a, uint8_t *b, uint8_t *c, int n) {
     const lc_shuffles *t = &lc_shuffle_tables;
     __m512i pick[3], rest[3];
-    for (int i = 0; i < 3; i++) pick[i] = _mm512_loadu_si512(t->split3[i]), rest[i] = _mm512_loadu_si512(t->split3_rest[i]);
+    for (int i = 0; i < 3; i++) {
+        pick[i] = _mm512_loadu_si512(t->split3[i]);
+        rest[i] = _mm512_loadu_si512(t->split3_rest[i]);
+    }
     int x = 0;
     for (; x < n; x += 64, src += 192) {
         const int left = 3 * (n - x);
@@ -33,7 +36,10 @@ static inline int LC_NAME(split3_wide)(const uint8_t *src, uint8_t *a, uint8_t *
 static inline int LC_NAME(join3_wide)(const uint8_t *a, const uint8_t *b, const uint8_t *c, uint8_t *dst, int n) {
     const lc_shuffles *t = &lc_shuffle_tables;
     __m512i pick[3], third[3];
-    for (int i = 0; i < 3; i++) pick[i] = _mm512_loadu_si512(t->join3[i]), third[i] = _mm512_loadu_si512(t->join3_third[i]);
+    for (int i = 0; i < 3; i++) {
+        pick[i] = _mm512_loadu_si512(t->join3[i]);
+        third[i] = _mm512_loadu_si512(t->join3_third[i]);
+    }
     int x = 0;
     for (; x < n; x += 64, dst += 192) {
         const int left = 3 * (n - x);

@@ -184,7 +184,8 @@ static void LC_NAME(coefficients)(void *context, int begin, int end) {
         const int32_t *restrict si = slot->sums, *restrict sp = si + row, *restrict sip = sp + row,
                       *restrict sii = sip + row;
         int32_t *restrict a = w->slope + (size_t)y * w->grid_row + box.x0;
-        const float tall = (float)LC_NAME(window_length)(y, r, job->rh), one = (float)(32640 >> w->luma_shift), eps = job->eps * one * one;
+        const float tall = (float)LC_NAME(window_length)(y, r, job->rh);
+        const float one = (float)(32640 >> w->luma_shift), eps = job->eps * one * one;
         float *restrict count = (float *)slot->ping;
         for (int x = 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
         for (int x = 0; x < n; x++) {
@@ -227,19 +228,21 @@ static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
     begin += box.y0, end += box.y0;
     int32_t *columns = slot->columns + (r - (box.x0 - from.x0));
     const int32_t *slopes = w->slope + from.x0;
-    for (int y = begin - r; y < begin + r; y++) LC_NAME(slide)(columns, slopes, w->grid_row, wide, job->rh, y, -1);
+    for (int y = begin - r; y < begin + r; y++)
+        LC_NAME(slide)(columns, slopes, w->grid_row, wide, job->rh, y, -1);
     for (int y = begin; y < end; y++) {
         LC_NAME(slide)(columns, slopes, w->grid_row, wide, job->rh, y + r, y > begin ? y - r - 1 : -1);
         LC_NAME(window_sums)(slot->columns, slot->sums, slot->ping, slot->pong, n, window);
         const float tall = (float)LC_NAME(window_length)(y, r, job->rh);
         const int32_t *restrict sums = slot->sums;
-        float *restrict inverse = (float *)slot->ping;
-        for (int x = 0; x < n; x++) inverse[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
+        float *restrict count = (float *)slot->ping;
+        for (int x = 0; x < n; x++) count[x] = tall * (float)LC_NAME(window_length)(box.x0 + x, r, job->rw);
         const size_t at = (size_t)y * w->grid_row + box.x0;
         int16_t *restrict a = w->grid + LC_A * plane + at, *restrict b = w->grid + LC_B * plane + at;
         const int16_t *restrict alpha = w->alpha + at, *restrict luma = w->luma + at;
         for (int x = 0; x < n; x++) {
-            const float slope = (float)sums[x] / (inverse[x] * 16), offset = alpha[x] - slope * luma[x] * (1 / 32640.0f);
+            const float slope = (float)sums[x] / (count[x] * 16);
+            const float offset = alpha[x] - slope * luma[x] * (1 / 32640.0f);
             /* Luma at full resolution spans 0..32640, not 32767: A carries the difference. */
             const float scaled = slope * (32768.0f / 32640.0f);
             a[x] = (int16_t)(int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));

@@ -75,7 +75,8 @@ typedef struct {
     uint32_t *is_none, *is_all;   /* a bit a cell, [rh][words]: nothing, or only the frame, shows */
     int words;
     int luma_shift;               /* the moments' luma has as many bits as their 32-bit sums can hold */
-    lc_box box, slopes, read;     /* cells that mixed blocks are enlarged from; where a and b, and the picture, are needed */
+    lc_box box;                   /* the cells that mixed blocks are enlarged from */
+    lc_box slopes, read;          /* where those need slopes, and the picture */
     lc_box fused, weighed;        /* the same of the colour grid */
     uint16_t *fusion;             /* [8][fh][colour_row] */
     int16_t *colours;             /* 8.7 bits, [LC_COLOURS][fh][colour_row] */
@@ -168,8 +169,13 @@ static size_t lc_carve(lc_work *w, uint8_t *base, int width, int rw, int rh, int
     return used + 64;
 }
 
-/* Whether bits [first, last] are all set in both rows. */
+/* Whether bits [first, last] are all set in both rows. The rows have a word more than the last bit's. */
 static inline int lc_all_set(const uint32_t *a, const uint32_t *b, int first, int last) {
+    if (last - first < 32) {
+        const int word = first / 32;
+        const uint64_t bits = (a[word] & b[word]) | (uint64_t)(a[word + 1] & b[word + 1]) << 32;
+        return (~bits >> (first % 32) & (~0u >> (31 - (last - first)))) == 0;
+    }
     for (int word = first / 32; word <= last / 32; word++) {
         uint32_t wanted = ~0u;
         if (word == first / 32) wanted &= ~0u << (first % 32);
