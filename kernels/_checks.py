@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+UINT8 = np.dtype(np.uint8)
 CHANNELS = {"BGR": 3, "RGB": 3, "RGBA": 4, "BGRA": 4}
 PLANAR = ("I420", "NV12")
+FORMATS = (*CHANNELS, *PLANAR)
 MATRICES = ("bt601", "bt709")
 
 
@@ -35,6 +37,8 @@ def check_threads(threads: object) -> None:
 
 def check_array(name: str, array: object, dtype: Any, shape: tuple[int | None, ...]) -> None:
     """``array`` is an ndarray of ``dtype`` and ``shape``; None in ``shape`` stands for any length."""
+    if type(array) is np.ndarray and array.dtype == dtype and array.shape == shape:
+        return  # the usual case, and all that a frame loop pays for
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(array).__name__}")
     if array.dtype != dtype:
@@ -49,6 +53,8 @@ def check_array(name: str, array: object, dtype: Any, shape: tuple[int | None, .
 
 def check_rows(name: str, array: np.ndarray) -> None:
     """``array`` is not empty and its rows are contiguous; rows may lie any non-negative stride apart."""
+    if array.flags.c_contiguous and array.size:
+        return
     if array.size == 0:
         raise ValueError(f"{name}: expected at least one pixel, got shape {array.shape}")
     packed = array.itemsize
@@ -68,8 +74,11 @@ def check_rows(name: str, array: np.ndarray) -> None:
 
 def check_writable(name: str, array: np.ndarray) -> None:
     """``array`` may be written, and no two of its rows overlap."""
-    if not array.flags.writeable:
+    flags = array.flags
+    if not flags.writeable:
         raise ValueError(f"{name}: expected a writable array, got a read-only one")
+    if flags.c_contiguous:
+        return
     row_bytes = array.itemsize * (array.size // array.shape[0])
     if array.shape[0] > 1 and array.strides[0] < row_bytes:
         raise ValueError(f"{name}: expected rows that do not overlap, got strides {array.strides}")
@@ -88,7 +97,7 @@ def check_planes(
 
     ``size_wh`` is the size the frame must have; None takes any.
     """
-    check_choice("format", format, (*CHANNELS, *PLANAR))
+    check_choice("format", format, FORMATS)
     if isinstance(planes, np.ndarray):
         planes = (planes,)
     if not isinstance(planes, (tuple, list)):
@@ -98,12 +107,12 @@ def check_planes(
         raise ValueError(f"planes: expected {count} for {format}, got {len(planes)}")
     width, height = size_wh or (None, None)
     if format in CHANNELS:
-        check_array("planes[0]", planes[0], np.uint8, (height, width, CHANNELS[format]))
+        check_array("planes[0]", planes[0], UINT8, (height, width, CHANNELS[format]))
     else:
-        check_array("planes[0]", planes[0], np.uint8, (height, width))
+        check_array("planes[0]", planes[0], UINT8, (height, width))
         half = ((planes[0].shape[0] + 1) // 2, (planes[0].shape[1] + 1) // 2)
         for index in range(1, count):
-            check_array(f"planes[{index}]", planes[index], np.uint8, half if format == "I420" else (*half, 2))
+            check_array(f"planes[{index}]", planes[index], UINT8, half if format == "I420" else (*half, 2))
     for index in range(count):
         check_rows(f"planes[{index}]", planes[index])
     return tuple(planes)

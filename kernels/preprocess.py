@@ -11,6 +11,8 @@ import numpy as np
 from . import _checks, _preprocess
 from ._tables import column_table, row_table
 
+OUT_DTYPES = {np.dtype(name): name for name in ("float32", "float16", "uint8")}
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -141,7 +143,7 @@ def preprocess(
     width, height = geometry.input_wh
     _checks.check_choice("layout", layout, ("NCHW", "NHWC"))
     dtype = getattr(out, "dtype", None)
-    if dtype not in (np.float32, np.float16, np.uint8):
+    if dtype not in OUT_DTYPES:
         raise TypeError(f"out: expected a float32, float16 or uint8 array, got {dtype or type(out).__name__}")
     _checks.check_array(
         "out", out, dtype, (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3)
@@ -151,7 +153,7 @@ def preprocess(
     _checks.check_writable("out", out)
     _checks.check_threads(threads)
     if small is not None:
-        _checks.check_array("small", small, np.uint8, (height, width, 3))
+        _checks.check_array("small", small, _checks.UINT8, (height, width, 3))
         _checks.check_rows("small", small)
         _checks.check_writable("small", small)
         _checks.check_apart("small", small, "out", out)
@@ -166,7 +168,7 @@ def preprocess(
         tuple(std),
         order,
         layout,
-        dtype.name,
+        OUT_DTYPES[dtype],
         tuple(pad_value),
         matrix,
         full_range,
