@@ -214,7 +214,7 @@ static inline void LC_NAME(slide)(int32_t *restrict columns, const int32_t *plan
     }
 }
 
-/* The planes that are enlarged, Q11, in w->box: A = box mean of a, and B = alpha - A luma, so that A luma + B gives each
+/* The planes that are enlarged, Q11, in w->box: A = box mean of a, and B = alpha - A luma, so A luma + B gives each
  * cell its own alpha back and the full-size luma only adds what the small picture lacks. */
 static void LC_NAME(smooth_coefficients)(void *context, int begin, int end) {
     lc_work *w = context;
