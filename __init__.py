@@ -1,6 +1,7 @@
 """livecut cuts the background out of live product pictures, every frame, in real time, on the edge.
 
-``import livecut`` is cheap: every public name is loaded when it is first used, and no backend before a session opens.
+``import livecut`` is cheap: every public name is loaded on first use,
+and no backend before a session opens.
 """
 
 from importlib import import_module
@@ -27,7 +28,25 @@ _HOME = {
     "open_source": "engine.sources",
     "remove": "engine.remove",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "BackendError",
+    "Compositor",
+    "Frame",
+    "LivecutError",
+    "ManifestError",
+    "Matte",
+    "ModelError",
+    "Pipeline",
+    "Session",
+    "SinkError",
+    "SourceError",
+    "StreamReport",
+    "new_session",
+    "open_sink",
+    "open_source",
+    "remove",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from .engine.compositor import Compositor

@@ -33,7 +33,8 @@ DIRECTIVES = {
     "cdivision": not CHECKED,
     "freethreading_compatible": False,
 }
-# Python compiles with -fwrapv, under which a loop over `2 * i` of int is not known to be contiguous: no vectors.
+# Python compiles with -fwrapv, under which a loop over `2 * i` of int is not known to be contiguous:
+# no vectors.
 CFLAGS = (
     []
     if sys.platform == "win32"

@@ -1,1 +1,1 @@
-"""The bundles that ship: one folder a model, with model.onnx, manifest.json, MODEL_CARD.md and LEDGER.json."""
+"""The bundles that ship: a folder each, with model.onnx, manifest.json, MODEL_CARD.md and LEDGER.json."""
