@@ -14,9 +14,10 @@ cdef extern from "dispatch.h":
 cdef extern from "preprocess.h":
     enum: LC_F32, LC_F16, LC_U8
     cdef struct lc_rows:
-        int taps
+        int taps, one
         const int32_t *start
         const int32_t *count
+        const uint8_t *exact
         const uint16_t *few
         const uint32_t *many
     cdef struct lc_windows:
@@ -28,6 +29,7 @@ cdef extern from "preprocess.h":
         const int16_t *weights
     cdef struct lc_columns:
         int target, taps
+        float unit
         const int32_t *start
         const int16_t *few
         const float *many
@@ -81,9 +83,10 @@ cdef class Plan:
         self.tables = tables
         self.job.channels = channels
         self.job.red_first = red_first
-        for i, ((row_start, count, row_weights), (target, taps, start, weights, windows)) in enumerate(tables):
-            self._set_rows(i, row_start, count, row_weights)
+        for i, ((row_start, count, row_weights, one), (target, taps, start, weights, windows)) in enumerate(tables):
+            self._set_rows(i, row_start, count, row_weights, one)
             self._set_columns(i, target, taps, start, weights)
+            self.job.columns[i].unit = 1 / (16384.0 * one)
             if windows is not None:
                 self._set_windows(i, *windows)
         self.job.input_width, self.job.input_height = input_wh
@@ -99,13 +102,18 @@ cdef class Plan:
         self.job.dtype = LC_F32 if dtype == "float32" else LC_F16 if dtype == "float16" else LC_U8
         self.job.nhwc = nhwc
 
-    cdef _set_rows(self, int i, const int32_t[::1] start, const int32_t[::1] count, weights):
+    cdef _set_rows(self, int i, const int32_t[::1] start, const int32_t[::1] count, weights, int one):
+        cdef const uint8_t[:, ::1] exact
         cdef const uint16_t[:, ::1] few
         cdef const uint32_t[:, ::1] many
         self.job.rows[i].taps = weights.shape[1]
         self.job.rows[i].start = &start[0]
         self.job.rows[i].count = &count[0]
-        if weights.dtype == "uint16":
+        self.job.rows[i].one = one
+        if weights.dtype == "uint8":
+            exact = weights
+            self.job.rows[i].exact = &exact[0, 0]
+        elif weights.dtype == "uint16":
             few = weights
             self.job.rows[i].few = &few[0, 0]
         else:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 GROUP = 8  # output pixels per step of the horizontal loops, LC_GROUP
 FEW_TAPS = 16  # LC_FEW_TAPS: longer filters take the wide loops
 WINDOW_SAMPLES = 64  # what one AVX-512 instruction picks from
-MAX_WINDOW_PIXELS = {
-    1: 16,
-    2: 16,
-    3: 5,
-    4: 5,
-}  # by channels: 16 sums, three a pixel where there are three colours
+MAX_WINDOW_PIXELS = {1: 16, 3: 5, 4: 5}  # by channels: 16 sums, three a pixel where there are colours
 MAX_WINDOW_TABLE_BYTES = 8192  # of picks; the weights take as much again
+MAX_WHOLE = 127  # what a signed byte and, times 255, a signed 16-bit word hold
+SAMPLE_ONE = 256  # what a level of 1 is in a sample, unless the weights are whole numbers
 ROW_ONE, ROW_ONE_WIDE, COLUMN_ONE = 1 << 16, 1 << 24, 1 << 14  # what a weight of 1 is
 
 
@@ -48,23 +47,42 @@ def quantise(weights: np.ndarray, one: int) -> np.ndarray:
     return (rounded + (rank < missing)).astype(np.int64)
 
 
-def row_table(source: float, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``start``, ``count`` and ``weights`` of the vertical pass (struct lc_rows)."""
+def whole(source: float, target: int, weights: np.ndarray) -> int | None:
+    """The sum of the whole numbers that are exactly ``weights`` times it, at most 127; None if there is none.
+
+    15 where 1080 rows become 288, which is 15 to 4: four output rows take 15 source rows in quarters.
+    """
+    scale = Fraction(round(2 * source), 2 * target)
+    one = scale.numerator if scale >= 1 else 2 * scale.denominator
+    if one > MAX_WHOLE or np.abs(weights * one - np.rint(weights * one)).max() > 1e-6:
+        return None
+    return one
+
+
+def row_table(source: float, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """``start``, ``count``, ``weights`` and ``one`` of the vertical pass (struct lc_rows)."""
     start, weights = axis(source, target)
     wide = weights.shape[1] > FEW_TAPS
-    table = quantise(weights, ROW_ONE_WIDE if wide else ROW_ONE)
+    one = None if wide else whole(source, target, weights)
+    if one:
+        table = np.rint(weights * one).astype(np.int64)
+    else:
+        table = quantise(weights, ROW_ONE_WIDE if wide else ROW_ONE)
     # Taps that rounded to nothing at either end go: a row that is read alone needs no weight.
     used = table > 0
     skipped = used.argmax(axis=1)
     count = table.shape[1] - used[:, ::-1].argmax(axis=1) - skipped
-    take = np.minimum(skipped[:, None] + np.arange(int(count.max())), table.shape[1] - 1)
-    table = np.take_along_axis(table, take, axis=1)
-    table[np.arange(table.shape[1]) >= count[:, None]] = 0
-    table[count == 1] = 0  # its weight, 1, need not fit in 16 bits
+    taps = np.arange(-(-int(count.max()) // 2) * 2)
+    table = np.take_along_axis(table, np.minimum(skipped[:, None] + taps, table.shape[1] - 1), axis=1)
+    table[taps >= count[:, None]] = 0
+    if not one:
+        table[count == 1] = 0  # its weight, 1, need not fit in 16 bits
+    dtype = np.uint8 if one else np.uint32 if wide else np.uint16
     return (
         (start + skipped).astype(np.int32),
         count.astype(np.int32),
-        np.ascontiguousarray(table, np.uint32 if wide else np.uint16),
+        np.ascontiguousarray(table, dtype),
+        one or SAMPLE_ONE,
     )
 
 

@@ -86,6 +86,11 @@ static void resize_rows(const struct lc_preprocess_ops *ops, const struct lc_row
     }
     const uint8_t *pointers[LC_FEW_TAPS];
     for (int k = 0; k < count; k++) pointers[k] = first + k * plane->stride;
+    if (rows->exact) {
+        const uint8_t *weights = rows->exact + (ptrdiff_t)y * rows->taps;
+        ops->vertical_exact(pointers, weights, rows->one, count, plane->row_bytes, out);
+        return;
+    }
     ops->vertical(pointers, rows->few + (ptrdiff_t)y * rows->taps, count, plane->row_bytes, out);
 }
 
@@ -174,12 +179,12 @@ static int windowed_row(const struct run *run, const struct work *work, int y, f
     resize_rows(ops, &job->rows[0], &job->planes[0], y - job->y, work->row);
     ops->windowed_sums(work->row, &job->columns[0], sums);
     if (job->nhwc || job->dtype != LC_F32) {
-        ops->sums_to_planes(sums, job->width, work->planes);
+        ops->sums_to_planes(sums, job->width, job->columns[0].unit, work->planes);
         emit(run, work, y, rgb);
         return 1;
     }
     size_t at = (size_t)y * job->input_width + job->x, plane = (size_t)job->input_width * job->input_height;
-    struct lc_finish to = {.red = job->red_first ? 0 : 2};
+    struct lc_finish to = {.unit = job->columns[0].unit, .red = job->red_first ? 0 : 2};
     if (job->small) to.small = job->small + y * job->small_stride + 3 * job->x;
     for (int k = 0; k < 3; k++) {
         int source = job->red_first ? job->source_of[k] : 2 - job->source_of[k];

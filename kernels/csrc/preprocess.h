@@ -1,6 +1,6 @@
 /* Preprocess: one pass over the source rows, one row of the network's input at a time.
  *
- *   vertical     source rows -> one row of uint16, 8 fractional bits, offset so that 0 stands for level 128
+ *   vertical     source rows -> one row of 16-bit samples, offset so that 0 stands for level 128
  *   horizontal   that row -> planes of float, levels - 128
  *   colour       planar YUV only: the three planes become RGB
  *   emit         planes -> out (scaled, in its dtype and layout) and small (rounded)
@@ -21,12 +21,14 @@ enum {
 
 enum { LC_F32, LC_F16, LC_U8 }; /* what out holds */
 
-/* The vertical axis: output row i is the sum of `count[i]` source rows from `start[i]`, weights at i * taps. */
+/* The vertical axis: output row i is the sum of `count[i]` source rows from `start[i]`, weights at i * taps, in one of
+ * three tables. Samples come out as (level - 128) * one. */
 struct lc_rows {
-    int taps;
+    int taps, one;         /* one: 256, or with `exact` what its weights add up to */
     const int32_t *start, *count;
-    const uint16_t *few;  /* weights * 65536, or NULL; a single tap is 1 and its weight is not read */
-    const uint32_t *many; /* weights * 2^24, or NULL */
+    const uint8_t *exact;  /* whole numbers, up to 127 in sum, an even number of taps: ratios such as 15 to 4 */
+    const uint16_t *few;   /* weights * 65536; a single tap is 1 and its weight is not read */
+    const uint32_t *many;  /* weights * 2^24 */
 };
 
 /* The same weights for chips that pick any 32 of 64 samples in one instruction (AVX-512): `pixels` output pixels take
@@ -44,6 +46,7 @@ struct lc_windows {
  * `many` holds floats, per pixel, `taps` weights. */
 struct lc_columns {
     int target, taps;
+    float unit; /* of a sum: 1 / (16384 * one of the rows) */
     const int32_t *start;
     const int16_t *few;
     const float *many;
@@ -78,19 +81,22 @@ struct lc_preprocess {
 struct lc_finish {
     float scale[3], offset[3]; /* by source channel, as all of these */
     float *out[3];
+    float unit;
     int red;                   /* which source channel is red */
     uint8_t *small;            /* or NULL */
 };
 
 /* The loops that differ by instruction set. */
 struct lc_preprocess_ops {
+    void (*vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
+                           uint16_t *out);
     void (*vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes, uint16_t *out);
     void (*vertical_many)(const uint8_t *first, ptrdiff_t stride, const uint32_t *weights, int count, int bytes,
                           uint16_t *out);
     void (*horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns, float *const *out);
     /* With windows only, else NULL: interleaved sums, and what becomes of them: planes, or out and small at once. */
     void (*windowed_sums)(const uint16_t *row, const struct lc_columns *columns, int32_t *sums);
-    void (*sums_to_planes)(const int32_t *sums, int count, float *const *out);
+    void (*sums_to_planes)(const int32_t *sums, int count, float unit, float *const *out);
     void (*finish)(const int32_t *sums, int count, const struct lc_finish *to);
     void (*horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out);
     void (*split)(const uint16_t *pairs, int count, uint16_t *first, uint16_t *second);

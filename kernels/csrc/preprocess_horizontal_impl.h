@@ -1,8 +1,5 @@
 /* The horizontal pass: a row of 16-bit samples to planes of float. See preprocess.h. */
 
-/* 14 bits of weight and 8 of sample, back to levels around 0. */
-static inline float LC_NAME(level)(int32_t sum) { return (float)sum * (1.0f / (1 << 22)); }
-
 static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const struct lc_columns *columns,
                                      float *const *out, int wanted) {
     for (int x = 0; x < columns->target; x++) {
@@ -11,7 +8,7 @@ static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const st
         float sums[3] = {0, 0, 0};
         for (int k = 0; k < columns->taps; k++)
             for (int c = 0; c < wanted; c++) sums[c] += weights[k] * (float)(int16_t)from[k * channels + c];
-        for (int c = 0; c < wanted; c++) out[c][x] = sums[c] * (1.0f / 256);
+        for (int c = 0; c < wanted; c++) out[c][x] = sums[c] * (columns->unit * 16384.0f);
     }
 }
 
@@ -31,7 +28,7 @@ static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t
                                11, -1, -1, -1, -1)
             : _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, -1, -1, -1, -1, 0, 1, 8, 9, 2, 3, 10, 11, 4, 5,
                                12, 13, -1, -1, -1, -1);
-    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22));
+    const __m256 unit = _mm256_set1_ps(columns->unit);
     const __m256i *weights = (const __m256i *)columns->few;
     for (int x = 0; x < columns->target; x += LC_GROUP) {
         const int32_t *start = columns->start + x;
@@ -95,11 +92,11 @@ static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_colum
         }
         for (int x = 0; x < columns->target; x += 16)
             _mm512_storeu_ps(out + x, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + x)),
-                                                    _mm512_set1_ps(1.0f / (1 << 22))));
+                                                    _mm512_set1_ps(columns->unit)));
         return;
     }
 #endif
-    const __m256 unit = _mm256_set1_ps(1.0f / (1 << 22));
+    const __m256 unit = _mm256_set1_ps(columns->unit);
     const int taps = columns->taps;
     for (int x = 0; x < columns->target; x += LC_GROUP) {
         const int32_t *start = columns->start + x;
@@ -134,7 +131,7 @@ static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const 
         for (int k = 0; k < columns->taps; k += 2, from += 2 * channels, weights += 2 * LC_GROUP)
             for (int c = 0; c < 3; c++)
                 sums[c] += weights[0] * (int16_t)from[c] + weights[1] * (int16_t)from[channels + c];
-        for (int c = 0; c < 3; c++) out[c][x] = LC_NAME(level)(sums[c]);
+        for (int c = 0; c < 3; c++) out[c][x] = (float)sums[c] * columns->unit;
     }
 }
 
@@ -147,7 +144,7 @@ static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_colum
         const int16_t *weights = columns->few + (ptrdiff_t)x * columns->taps;
         int32_t sum = 0;
         for (int k = 0; k < columns->taps; k++) sum += weights[k] * (int16_t)row[columns->start[x] + k];
-        out[x] = LC_NAME(level)(sum);
+        out[x] = (float)sum * columns->unit;
     }
 }
 #endif

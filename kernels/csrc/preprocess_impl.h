@@ -12,6 +12,7 @@
 #include "preprocess_emit_impl.h"
 
 static const struct lc_preprocess_ops LC_NAME(preprocess_ops) = {
+    .vertical_exact = LC_NAME(vertical_exact),
     .vertical = LC_NAME(vertical),
     .vertical_many = LC_NAME(vertical_many),
     .horizontal_pixels = LC_NAME(horizontal_pixels),

@@ -11,6 +11,16 @@ static inline uint16_t LC_NAME(sample)(const uint8_t *const *rows, const uint16_
     return (uint16_t)sum;
 }
 
+static void LC_NAME(exact_samples)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
+                                   uint16_t *restrict out) {
+    for (int i = 0; i < bytes; i++) out[i] = (uint16_t)(-128 * one);
+    for (int k = 0; k < count; k++) {
+        const uint8_t *restrict row = rows[k];
+        const uint16_t weight = weights[k];
+        for (int i = 0; i < bytes; i++) out[i] = (uint16_t)(out[i] + (uint16_t)(row[i] * weight));
+    }
+}
+
 #ifdef __AVX2__
 #ifdef __AVX512BW__
 typedef __m512i LC_NAME(vec);
@@ -39,6 +49,9 @@ typedef __m256i LC_NAME(vec);
     } while (0)
 #endif
 
+/* Where the first aligned vector begins: rows of most widths lie alike, and a load across cache lines costs two. */
+static inline int LC_NAME(aligned)(const uint8_t *row) { return (int)(-(uintptr_t)row % VEC_BYTES); }
+
 static inline __attribute__((always_inline)) void LC_NAME(block)(const uint8_t *const *rows,
                                                                  const LC_NAME(vec) *weights, int count, int i,
                                                                  ptrdiff_t ahead, uint16_t *out) {
@@ -65,7 +78,8 @@ static inline __attribute__((always_inline)) void LC_NAME(blocks)(const uint8_t 
     for (int k = 0; k < count; k++) wide[k] = V(set1_epi16)((short)weights[k]);
     /* The next output row's rows come from memory while this one is computed; past the end it does no harm. */
     ptrdiff_t ahead = count > 1 ? (rows[1] - rows[0]) * (count - 1) : 0;
-    int i = 0;
+    int i = LC_NAME(aligned)(rows[0]);
+    if (i) LC_NAME(block)(rows, wide, count, 0, ahead, out);
     for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, ahead, out);
     if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, 0, out); /* overlaps the last: same values */
 }
@@ -86,12 +100,61 @@ static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weight
         default: LC_NAME(blocks)(rows, weights, count, bytes, out);
     }
 }
+
+/* Whole-number weights: two rows, byte by byte in turn, times a pair of weights is one instruction, and exact. */
+static inline __attribute__((always_inline)) void LC_NAME(exact_block)(const uint8_t *const *rows,
+                                                                       const LC_NAME(vec) *pairs, int one, int count,
+                                                                       int i, ptrdiff_t ahead, uint16_t *out) {
+    LC_NAME(vec) lo = V(set1_epi16)((short)(-128 * one)), hi = lo;
+    for (int k = 0; k < count; k += 2) {
+        LC_NAME(vec) a = V_LOAD(rows[k] + i), b = k + 1 < count ? V_LOAD(rows[k + 1] + i) : V_ZERO;
+        _mm_prefetch((const char *)(rows[k] + i + ahead), _MM_HINT_T1);
+        if (k + 1 < count) _mm_prefetch((const char *)(rows[k + 1] + i + ahead), _MM_HINT_T1);
+        lo = V(add_epi16)(lo, V(maddubs_epi16)(V(unpacklo_epi8)(a, b), pairs[k / 2]));
+        hi = V(add_epi16)(hi, V(maddubs_epi16)(V(unpackhi_epi8)(a, b), pairs[k / 2]));
+    }
+    V_STORE(out + i, lo, hi);
+}
+
+static inline __attribute__((always_inline)) void LC_NAME(exact_blocks)(const uint8_t *const *rows,
+                                                                        const uint8_t *weights, int one, int count,
+                                                                        int bytes, uint16_t *out) {
+    LC_NAME(vec) pairs[LC_FEW_TAPS / 2];
+    for (int k = 0; k < count; k += 2) pairs[k / 2] = V(set1_epi16)((short)(weights[k] | weights[k + 1] << 8));
+    ptrdiff_t ahead = count > 1 ? (rows[1] - rows[0]) * (count - 1) : 0;
+    int i = LC_NAME(aligned)(rows[0]);
+    if (i) LC_NAME(exact_block)(rows, pairs, one, count, 0, ahead, out);
+    for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(exact_block)(rows, pairs, one, count, i, ahead, out);
+    if (i < bytes) LC_NAME(exact_block)(rows, pairs, one, count, bytes - VEC_BYTES, 0, out);
+}
+
+static void LC_NAME(vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
+                                    uint16_t *out) {
+    if (bytes < VEC_BYTES) {
+        LC_NAME(exact_samples)(rows, weights, one, count, bytes, out);
+        return;
+    }
+    switch (count) {
+        case 1: LC_NAME(exact_blocks)(rows, weights, one, 1, bytes, out); break;
+        case 2: LC_NAME(exact_blocks)(rows, weights, one, 2, bytes, out); break;
+        case 3: LC_NAME(exact_blocks)(rows, weights, one, 3, bytes, out); break;
+        case 4: LC_NAME(exact_blocks)(rows, weights, one, 4, bytes, out); break;
+        case 5: LC_NAME(exact_blocks)(rows, weights, one, 5, bytes, out); break;
+        case 6: LC_NAME(exact_blocks)(rows, weights, one, 6, bytes, out); break;
+        default: LC_NAME(exact_blocks)(rows, weights, one, count, bytes, out);
+    }
+}
 #undef VEC_BYTES
 #undef V
 #undef V_LOAD
 #undef V_ZERO
 #undef V_STORE
 #else
+static void LC_NAME(vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
+                                    uint16_t *out) {
+    LC_NAME(exact_samples)(rows, weights, one, count, bytes, out);
+}
+
 static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,
                               uint16_t *restrict out) {
     if (count == 1) {

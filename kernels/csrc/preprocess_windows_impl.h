@@ -32,19 +32,20 @@ static void LC_NAME(windowed_sums)(const uint16_t *row, const struct lc_columns 
 }
 
 /* Three vectors of interleaved sums to one of plane k, which are the elements 3 i + k. Those from 32 on lie in c. */
-static inline __attribute__((always_inline)) __m512 LC_NAME(third)(__m512i a, __m512i b, __m512i c, int k) {
+static inline __attribute__((always_inline)) __m512 LC_NAME(third)(__m512i a, __m512i b, __m512i c, int k,
+                                                                       float unit) {
     __m512i at = _mm512_add_epi32(_mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45),
                                   _mm512_set1_epi32(k));
     __m512i low = _mm512_permutex2var_epi32(a, at, b);
     __m512i all = _mm512_mask_permutexvar_epi32(low, (__mmask16)(0xffff << (34 - k) / 3), at, c);
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(all), _mm512_set1_ps(1.0f / (1 << 22)));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(all), _mm512_set1_ps(unit));
 }
 
-static void LC_NAME(sums_to_planes)(const int32_t *sums, int count, float *const *out) {
+static void LC_NAME(sums_to_planes)(const int32_t *sums, int count, float unit, float *const *out) {
     for (int x = 0; x < count; x += 16) {
         __m512i a = _mm512_loadu_si512(sums + 3 * x), b = _mm512_loadu_si512(sums + 3 * x + 16);
         __m512i c = _mm512_loadu_si512(sums + 3 * x + 32);
-        for (int k = 0; k < 3; k++) _mm512_storeu_ps(out[k] + x, LC_NAME(third)(a, b, c, k));
+        for (int k = 0; k < 3; k++) _mm512_storeu_ps(out[k] + x, LC_NAME(third)(a, b, c, k, unit));
     }
 }
 
@@ -79,7 +80,7 @@ static inline __attribute__((always_inline)) void LC_NAME(finish_as)(const int32
         __m512i c = _mm512_loadu_si512(sums + 3 * x + 32);
         __m512 level[3];
         for (int k = 0; k < 3; k++) {
-            level[k] = LC_NAME(third)(a, b, c, k);
+            level[k] = LC_NAME(third)(a, b, c, k, to->unit);
             __m512 value = _mm512_add_ps(_mm512_mul_ps(level[k], scale[k]), offset[k]);
             if (count - x >= 16)
                 _mm512_storeu_ps(to->out[k] + x, value);
