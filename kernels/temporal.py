@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _checks, _matte
 
-STEADY_ALPHA, JUMP_ALPHA = 0.25 * 255, 0.6 * 255
+STEADY_ALPHA, JUMP_ALPHA = 0.06 * 255, 0.3 * 255
 """Mean change of alpha over 3x3, in 255ths: up to here it may be flicker, from there on it is believed."""
 
 
@@ -22,8 +22,8 @@ class TemporalSmoother:
     ====================================  =========================================
     luma up to 1.5 ``noise``              ``1 - strength``
     luma from 4 ``noise`` on              1
-    alpha up to 0.25                      ``1 - strength``
-    alpha from 0.6 on                     1
+    alpha up to 0.06                      ``1 - strength``
+    alpha from 0.3 on                     1
     ====================================  =========================================
 
     with a smooth step between, and the larger of the two. One object serves one stream, one call at a time.
