@@ -137,7 +137,8 @@ def preprocess(
     -----
     Releases the GIL; reads every source byte once, in order. Before normalisation values are within 0.1 of
     the exact ones (of 255), and of YUV sources within 0.3: weights are fixed point, whole numbers down the
-    rows where the ratio allows (1080 to 288: quarters), 14 bits along them. The tables of the last 64 combinations of arguments are kept, so a steady stream allocates nothing.
+    rows where the ratio allows (1080 to 288: quarters), 14 bits along them. The tables of the last 64
+    combinations of arguments are kept, so a steady stream allocates nothing.
     """
     planes = _checks.check_planes(planes, format, geometry.frame_wh)
     width, height = geometry.input_wh

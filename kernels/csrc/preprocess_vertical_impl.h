@@ -49,6 +49,12 @@ typedef __m256i LC_NAME(vec);
     } while (0)
 #endif
 
+/* How far from here lies what the next output row will read, to be fetched into the second-level cache meanwhile: its
+ * rows, and a bit to the right, as the lines this far left arrive too late for that row. Past the end does no harm. */
+static inline ptrdiff_t LC_NAME(ahead)(const uint8_t *const *rows, int count) {
+    return count > 1 ? (rows[1] - rows[0]) * (count - 1) + 1024 : 1024;
+}
+
 /* Where the first aligned vector begins: rows of most widths lie alike, and a load across cache lines costs two. */
 static inline int LC_NAME(aligned)(const uint8_t *row) { return (int)(-(uintptr_t)row % VEC_BYTES); }
 
@@ -76,8 +82,7 @@ static inline __attribute__((always_inline)) void LC_NAME(blocks)(const uint8_t 
                                                                   uint16_t *out) {
     LC_NAME(vec) wide[LC_FEW_TAPS];
     for (int k = 0; k < count; k++) wide[k] = V(set1_epi16)((short)weights[k]);
-    /* The next output row's rows come from memory while this one is computed; past the end it does no harm. */
-    ptrdiff_t ahead = count > 1 ? (rows[1] - rows[0]) * (count - 1) : 0;
+    const ptrdiff_t ahead = LC_NAME(ahead)(rows, count);
     int i = LC_NAME(aligned)(rows[0]);
     if (i) LC_NAME(block)(rows, wide, count, 0, ahead, out);
     for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, ahead, out);
@@ -121,7 +126,7 @@ static inline __attribute__((always_inline)) void LC_NAME(exact_blocks)(const ui
                                                                         int bytes, uint16_t *out) {
     LC_NAME(vec) pairs[LC_FEW_TAPS / 2];
     for (int k = 0; k < count; k += 2) pairs[k / 2] = V(set1_epi16)((short)(weights[k] | weights[k + 1] << 8));
-    ptrdiff_t ahead = count > 1 ? (rows[1] - rows[0]) * (count - 1) : 0;
+    const ptrdiff_t ahead = LC_NAME(ahead)(rows, count);
     int i = LC_NAME(aligned)(rows[0]);
     if (i) LC_NAME(exact_block)(rows, pairs, one, count, 0, ahead, out);
     for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(exact_block)(rows, pairs, one, count, i, ahead, out);
