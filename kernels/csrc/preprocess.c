@@ -23,6 +23,9 @@ static inline uint16_t float_to_half(float value) {
     return (uint16_t)(sign | ((magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13));
 }
 
+/* Into the second-level cache: the first is full with the row at hand. */
+#define LC_FETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
+
 #define LC_SUFFIX plain
 #include "preprocess_impl.h"
 #undef LC_SUFFIX
@@ -76,42 +79,45 @@ static int get_work(const struct run *run, struct work *work) {
     return 0;
 }
 
-static void resize_rows(const struct lc_preprocess_ops *ops, const struct lc_rows *rows, const struct lc_plane *plane,
-                        int y, uint16_t *out) {
+/* Output row y of a plane into `out`. Returns what to fetch next, for the loops that follow. */
+static const uint8_t *resize_rows(const struct lc_preprocess_ops *ops, const struct lc_rows *rows,
+                                  const struct lc_plane *plane, int y, uint16_t *out) {
     const uint8_t *first = plane->data + rows->start[y] * plane->stride;
-    int count = rows->count[y];
+    const int count = rows->count[y], bytes = plane->row_bytes;
+    const uint8_t *ahead = first + (count + count / 2) * plane->stride; /* the middle of the next output row's rows */
+    const ptrdiff_t at = (ptrdiff_t)y * rows->taps;
     if (rows->many) {
-        ops->vertical_many(first, plane->stride, rows->many + (ptrdiff_t)y * rows->taps, count, plane->row_bytes, out);
-        return;
+        ops->vertical_many(first, plane->stride, rows->many + at, count, bytes, out);
+        return ahead;
     }
     const uint8_t *pointers[LC_FEW_TAPS];
     for (int k = 0; k < count; k++) pointers[k] = first + k * plane->stride;
-    if (rows->exact) {
-        const uint8_t *weights = rows->exact + (ptrdiff_t)y * rows->taps;
-        ops->vertical_exact(pointers, weights, rows->one, count, plane->row_bytes, out);
-        return;
-    }
-    ops->vertical(pointers, rows->few + (ptrdiff_t)y * rows->taps, count, plane->row_bytes, out);
+    if (rows->exact)
+        ops->vertical_exact(pointers, rows->exact + at, rows->one, count, bytes, ahead, out);
+    else
+        ops->vertical(pointers, rows->few + at, count, bytes, ahead, out);
+    return ahead + bytes;
 }
 
 static void rgb_row(const struct run *run, const struct work *work, int y, float *const *rgb) {
     const struct lc_preprocess *job = run->job;
     const struct lc_preprocess_ops *ops = run->ops;
-    resize_rows(ops, &job->rows[0], &job->planes[0], y, work->row);
+    const uint8_t *ahead = resize_rows(ops, &job->rows[0], &job->planes[0], y, work->row);
     if (job->channels >= 3) {
-        ops->horizontal_pixels(work->row, job->channels, &job->columns[0], work->planes);
+        ops->horizontal_pixels(work->row, job->channels, &job->columns[0], ahead, work->planes);
         return;
     }
-    ops->horizontal_plane(work->row, &job->columns[0], rgb[0]);
+    ops->horizontal_plane(work->row, &job->columns[0], ahead, rgb[0]);
+    const uint8_t *aheads[2];
     if (job->channels == 2) {
-        resize_rows(ops, &job->rows[1], &job->planes[1], y, work->row);
+        aheads[0] = resize_rows(ops, &job->rows[1], &job->planes[1], y, work->row);
+        aheads[1] = aheads[0] + job->planes[1].row_bytes;
         ops->split(work->row, job->planes[1].row_bytes / 2, work->halves[0], work->halves[1]);
     } else {
-        resize_rows(ops, &job->rows[1], &job->planes[1], y, work->halves[0]);
-        resize_rows(ops, &job->rows[1], &job->planes[2], y, work->halves[1]);
+        for (int k = 0; k < 2; k++)
+            aheads[k] = resize_rows(ops, &job->rows[1], &job->planes[1 + k], y, work->halves[k]);
     }
-    ops->horizontal_plane(work->halves[0], &job->columns[1], rgb[1]);
-    ops->horizontal_plane(work->halves[1], &job->columns[1], rgb[2]);
+    for (int k = 0; k < 2; k++) ops->horizontal_plane(work->halves[k], &job->columns[1], aheads[k], rgb[1 + k]);
     ops->yuv_to_rgb(job->yuv, job->width, rgb[0], rgb[1], rgb[2]);
 }
 
@@ -176,15 +182,17 @@ static int windowed_row(const struct run *run, const struct work *work, int y, f
     const struct lc_preprocess_ops *ops = run->ops;
     if (job->channels < 3 || !ops->windowed_sums || !job->columns[0].windows.pixels) return 0;
     int32_t *sums = (int32_t *)work->line;
-    resize_rows(ops, &job->rows[0], &job->planes[0], y - job->y, work->row);
-    ops->windowed_sums(work->row, &job->columns[0], sums);
+    const struct lc_columns *columns = &job->columns[0];
+    const uint8_t *ahead = resize_rows(ops, &job->rows[0], &job->planes[0], y - job->y, work->row);
+    ops->windowed_sums(work->row, columns, ahead, sums);
+    int groups = columns->windows.first[columns->windows.tables];
     if (job->nhwc || job->dtype != LC_F32) {
-        ops->sums_to_planes(sums, job->width, job->columns[0].unit, work->planes);
+        ops->sums_to_planes(sums, job->width, columns->unit, work->planes);
         emit(run, work, y, rgb);
         return 1;
     }
     size_t at = (size_t)y * job->input_width + job->x, plane = (size_t)job->input_width * job->input_height;
-    struct lc_finish to = {.unit = job->columns[0].unit, .red = job->red_first ? 0 : 2};
+    struct lc_finish to = {.unit = columns->unit, .red = job->red_first ? 0 : 2, .ahead = ahead + 128 * groups};
     if (job->small) to.small = job->small + y * job->small_stride + 3 * job->x;
     for (int k = 0; k < 3; k++) {
         int source = job->red_first ? job->source_of[k] : 2 - job->source_of[k];

@@ -84,21 +84,28 @@ struct lc_finish {
     float unit;
     int red;                   /* which source channel is red */
     uint8_t *small;            /* or NULL */
+    const uint8_t *ahead;
 };
 
-/* The loops that differ by instruction set. */
+/* The loops that differ by instruction set.
+ *
+ * `ahead` is where the source rows of later output rows lie. While a row is computed every loop asks for a share of
+ * them, one or two cache lines a step: asked for all at once they would queue, and the arithmetic with them; not asked
+ * for, a frame that comes from memory takes half as long again. Past the end of the frame it does no harm. */
 struct lc_preprocess_ops {
     void (*vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
-                           uint16_t *out);
-    void (*vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes, uint16_t *out);
+                           const uint8_t *ahead, uint16_t *out);
+    void (*vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes, const uint8_t *ahead,
+                     uint16_t *out);
     void (*vertical_many)(const uint8_t *first, ptrdiff_t stride, const uint32_t *weights, int count, int bytes,
                           uint16_t *out);
-    void (*horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns, float *const *out);
+    void (*horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns, const uint8_t *ahead,
+                              float *const *out);
     /* With windows only, else NULL: interleaved sums, and what becomes of them: planes, or out and small at once. */
-    void (*windowed_sums)(const uint16_t *row, const struct lc_columns *columns, int32_t *sums);
+    void (*windowed_sums)(const uint16_t *row, const struct lc_columns *columns, const uint8_t *ahead, int32_t *sums);
     void (*sums_to_planes)(const int32_t *sums, int count, float unit, float *const *out);
     void (*finish)(const int32_t *sums, int count, const struct lc_finish *to);
-    void (*horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out);
+    void (*horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, const uint8_t *ahead, float *out);
     void (*split)(const uint16_t *pairs, int count, uint16_t *first, uint16_t *second);
     void (*yuv_to_rgb)(const float *yuv, int count, float *y_to_r, float *u_to_g, float *v_to_b);
     void (*scale)(const float *in, int count, float scale, float offset, float *out);

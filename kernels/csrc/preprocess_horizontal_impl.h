@@ -21,7 +21,7 @@ static void LC_NAME(horizontal_many)(const uint16_t *row, int channels, const st
  * taps for three channels. The accumulators hold pixels (0, 4), (1, 5), (2, 6), (3, 7), one per 128 bits. */
 static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t *row, int channels, int pairs,
                                                                   const struct lc_columns *columns,
-                                                                  float *const *out) {
+                                                                  const uint8_t *ahead, float *const *out) {
     const __m256i order =
         channels == 3
             ? _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10,
@@ -33,6 +33,7 @@ static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t
     for (int x = 0; x < columns->target; x += LC_GROUP) {
         const int32_t *start = columns->start + x;
         __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+        for (int line = 0; line < 256; line += 64) LC_FETCH(ahead + 32 * x + line);
         for (int p = 0; p < pairs; p++) {
             const uint16_t *from = row + 2 * channels * p;
             __m256i w = _mm256_loadu_si256(weights++);
@@ -57,26 +58,28 @@ static inline __attribute__((always_inline)) void LC_NAME(pixels)(const uint16_t
 }
 
 static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns,
-                                       float *const *out) {
+                                       const uint8_t *ahead, float *const *out) {
     int pairs = columns->taps / 2;
     if (columns->many) {
         LC_NAME(horizontal_many)(row, channels, columns, out, 3);
         return;
     }
     switch (channels * 100 + pairs) { /* the common shapes, unrolled */
-        case 301: LC_NAME(pixels)(row, 3, 1, columns, out); break;
-        case 302: LC_NAME(pixels)(row, 3, 2, columns, out); break;
-        case 303: LC_NAME(pixels)(row, 3, 3, columns, out); break;
-        case 304: LC_NAME(pixels)(row, 3, 4, columns, out); break;
-        case 401: LC_NAME(pixels)(row, 4, 1, columns, out); break;
-        case 402: LC_NAME(pixels)(row, 4, 2, columns, out); break;
-        case 403: LC_NAME(pixels)(row, 4, 3, columns, out); break;
-        case 404: LC_NAME(pixels)(row, 4, 4, columns, out); break;
-        default: LC_NAME(pixels)(row, channels, pairs, columns, out);
+        case 301: LC_NAME(pixels)(row, 3, 1, columns, ahead, out); break;
+        case 302: LC_NAME(pixels)(row, 3, 2, columns, ahead, out); break;
+        case 303: LC_NAME(pixels)(row, 3, 3, columns, ahead, out); break;
+        case 304: LC_NAME(pixels)(row, 3, 4, columns, ahead, out); break;
+        case 401: LC_NAME(pixels)(row, 4, 1, columns, ahead, out); break;
+        case 402: LC_NAME(pixels)(row, 4, 2, columns, ahead, out); break;
+        case 403: LC_NAME(pixels)(row, 4, 3, columns, ahead, out); break;
+        case 404: LC_NAME(pixels)(row, 4, 4, columns, ahead, out); break;
+        default: LC_NAME(pixels)(row, channels, pairs, columns, ahead, out);
     }
 }
 
-static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out) {
+static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, const uint8_t *ahead,
+                                      float *out) {
+    (void)ahead;
     if (columns->many) {
         LC_NAME(horizontal_many)(row, 1, columns, &out, 1);
         return;
@@ -85,10 +88,10 @@ static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_colum
     if (columns->windows.pixels) {
         int32_t *sums = (int32_t *)out;
         switch (columns->windows.pairs) {
-            case 1: LC_NAME(windowed)(row, 1, 1, &columns->windows, sums); break;
-            case 2: LC_NAME(windowed)(row, 2, 1, &columns->windows, sums); break;
-            case 3: LC_NAME(windowed)(row, 3, 1, &columns->windows, sums); break;
-            default: LC_NAME(windowed)(row, columns->windows.pairs, 1, &columns->windows, sums);
+            case 1: LC_NAME(windowed)(row, 1, 1, &columns->windows, ahead, sums); break;
+            case 2: LC_NAME(windowed)(row, 2, 1, &columns->windows, ahead, sums); break;
+            case 3: LC_NAME(windowed)(row, 3, 1, &columns->windows, ahead, sums); break;
+            default: LC_NAME(windowed)(row, columns->windows.pairs, 1, &columns->windows, ahead, sums);
         }
         for (int x = 0; x < columns->target; x += 16)
             _mm512_storeu_ps(out + x, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + x)),
@@ -119,7 +122,8 @@ static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_colum
 #undef LC_PAIR
 #else
 static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const struct lc_columns *columns,
-                                       float *const *out) {
+                                       const uint8_t *ahead, float *const *out) {
+    (void)ahead;
     if (columns->many) {
         LC_NAME(horizontal_many)(row, channels, columns, out, 3);
         return;
@@ -135,7 +139,9 @@ static void LC_NAME(horizontal_pixels)(const uint16_t *row, int channels, const 
     }
 }
 
-static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, float *out) {
+static void LC_NAME(horizontal_plane)(const uint16_t *row, const struct lc_columns *columns, const uint8_t *ahead,
+                                      float *out) {
+    (void)ahead;
     if (columns->many) {
         LC_NAME(horizontal_many)(row, 1, columns, &out, 1);
         return;

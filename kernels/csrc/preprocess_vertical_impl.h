@@ -49,23 +49,17 @@ typedef __m256i LC_NAME(vec);
     } while (0)
 #endif
 
-/* How far from here lies what the next output row will read, to be fetched into the second-level cache meanwhile: its
- * rows, and a bit to the right, as the lines this far left arrive too late for that row. Past the end does no harm. */
-static inline ptrdiff_t LC_NAME(ahead)(const uint8_t *const *rows, int count) {
-    return count > 1 ? (rows[1] - rows[0]) * (count - 1) + 1024 : 1024;
-}
-
 /* Where the first aligned vector begins: rows of most widths lie alike, and a load across cache lines costs two. */
 static inline int LC_NAME(aligned)(const uint8_t *row) { return (int)(-(uintptr_t)row % VEC_BYTES); }
 
 static inline __attribute__((always_inline)) void LC_NAME(block)(const uint8_t *const *rows,
                                                                  const LC_NAME(vec) *weights, int count, int i,
-                                                                 ptrdiff_t ahead, uint16_t *out) {
+                                                                 const uint8_t *ahead, uint16_t *out) {
     const LC_NAME(vec) zero = V_ZERO;
+    LC_FETCH(ahead + i);
     LC_NAME(vec) lo = V(set1_epi16)((short)(count == 1 ? 0x8000 : LC_BIAS(count))), hi = lo;
     for (int k = 0; k < count; k++) {
         LC_NAME(vec) bytes = V_LOAD(rows[k] + i);
-        _mm_prefetch((const char *)(rows[k] + i + ahead), _MM_HINT_T1);
         LC_NAME(vec) left = V(unpacklo_epi8)(zero, bytes), right = V(unpackhi_epi8)(zero, bytes); /* << 8 */
         if (count > 1) {
             left = V(mulhi_epu16)(left, weights[k]);
@@ -79,42 +73,41 @@ static inline __attribute__((always_inline)) void LC_NAME(block)(const uint8_t *
 
 static inline __attribute__((always_inline)) void LC_NAME(blocks)(const uint8_t *const *rows,
                                                                   const uint16_t *weights, int count, int bytes,
-                                                                  uint16_t *out) {
+                                                                  const uint8_t *ahead, uint16_t *out) {
     LC_NAME(vec) wide[LC_FEW_TAPS];
     for (int k = 0; k < count; k++) wide[k] = V(set1_epi16)((short)weights[k]);
-    const ptrdiff_t ahead = LC_NAME(ahead)(rows, count);
     int i = LC_NAME(aligned)(rows[0]);
     if (i) LC_NAME(block)(rows, wide, count, 0, ahead, out);
     for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(block)(rows, wide, count, i, ahead, out);
-    if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, 0, out); /* overlaps the last: same values */
+    if (i < bytes) LC_NAME(block)(rows, wide, count, bytes - VEC_BYTES, ahead, out); /* overlaps the last: same values */
 }
 
 static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,
-                              uint16_t *out) {
+                              const uint8_t *ahead, uint16_t *out) {
     if (bytes < VEC_BYTES) {
         for (int i = 0; i < bytes; i++) out[i] = LC_NAME(sample)(rows, weights, count, i);
         return;
     }
     switch (count) { /* constant counts keep weights and row pointers in registers */
-        case 1: LC_NAME(blocks)(rows, weights, 1, bytes, out); break;
-        case 2: LC_NAME(blocks)(rows, weights, 2, bytes, out); break;
-        case 3: LC_NAME(blocks)(rows, weights, 3, bytes, out); break;
-        case 4: LC_NAME(blocks)(rows, weights, 4, bytes, out); break;
-        case 5: LC_NAME(blocks)(rows, weights, 5, bytes, out); break;
-        case 6: LC_NAME(blocks)(rows, weights, 6, bytes, out); break;
-        default: LC_NAME(blocks)(rows, weights, count, bytes, out);
+        case 1: LC_NAME(blocks)(rows, weights, 1, bytes, ahead, out); break;
+        case 2: LC_NAME(blocks)(rows, weights, 2, bytes, ahead, out); break;
+        case 3: LC_NAME(blocks)(rows, weights, 3, bytes, ahead, out); break;
+        case 4: LC_NAME(blocks)(rows, weights, 4, bytes, ahead, out); break;
+        case 5: LC_NAME(blocks)(rows, weights, 5, bytes, ahead, out); break;
+        case 6: LC_NAME(blocks)(rows, weights, 6, bytes, ahead, out); break;
+        default: LC_NAME(blocks)(rows, weights, count, bytes, ahead, out);
     }
 }
 
 /* Whole-number weights: two rows, byte by byte in turn, times a pair of weights is one instruction, and exact. */
 static inline __attribute__((always_inline)) void LC_NAME(exact_block)(const uint8_t *const *rows,
                                                                        const LC_NAME(vec) *pairs, int one, int count,
-                                                                       int i, ptrdiff_t ahead, uint16_t *out) {
+                                                                       int i, const uint8_t *ahead,
+                                                                       uint16_t *out) {
     LC_NAME(vec) lo = V(set1_epi16)((short)(-128 * one)), hi = lo;
+    LC_FETCH(ahead + i);
     for (int k = 0; k < count; k += 2) {
         LC_NAME(vec) a = V_LOAD(rows[k] + i), b = k + 1 < count ? V_LOAD(rows[k + 1] + i) : V_ZERO;
-        _mm_prefetch((const char *)(rows[k] + i + ahead), _MM_HINT_T1);
-        if (k + 1 < count) _mm_prefetch((const char *)(rows[k + 1] + i + ahead), _MM_HINT_T1);
         lo = V(add_epi16)(lo, V(maddubs_epi16)(V(unpacklo_epi8)(a, b), pairs[k / 2]));
         hi = V(add_epi16)(hi, V(maddubs_epi16)(V(unpackhi_epi8)(a, b), pairs[k / 2]));
     }
@@ -123,30 +116,30 @@ static inline __attribute__((always_inline)) void LC_NAME(exact_block)(const uin
 
 static inline __attribute__((always_inline)) void LC_NAME(exact_blocks)(const uint8_t *const *rows,
                                                                         const uint8_t *weights, int one, int count,
-                                                                        int bytes, uint16_t *out) {
+                                                                        int bytes, const uint8_t *ahead,
+                                                                        uint16_t *out) {
     LC_NAME(vec) pairs[LC_FEW_TAPS / 2];
     for (int k = 0; k < count; k += 2) pairs[k / 2] = V(set1_epi16)((short)(weights[k] | weights[k + 1] << 8));
-    const ptrdiff_t ahead = LC_NAME(ahead)(rows, count);
     int i = LC_NAME(aligned)(rows[0]);
     if (i) LC_NAME(exact_block)(rows, pairs, one, count, 0, ahead, out);
     for (; i <= bytes - VEC_BYTES; i += VEC_BYTES) LC_NAME(exact_block)(rows, pairs, one, count, i, ahead, out);
-    if (i < bytes) LC_NAME(exact_block)(rows, pairs, one, count, bytes - VEC_BYTES, 0, out);
+    if (i < bytes) LC_NAME(exact_block)(rows, pairs, one, count, bytes - VEC_BYTES, ahead, out);
 }
 
 static void LC_NAME(vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
-                                    uint16_t *out) {
+                                    const uint8_t *ahead, uint16_t *out) {
     if (bytes < VEC_BYTES) {
         LC_NAME(exact_samples)(rows, weights, one, count, bytes, out);
         return;
     }
     switch (count) {
-        case 1: LC_NAME(exact_blocks)(rows, weights, one, 1, bytes, out); break;
-        case 2: LC_NAME(exact_blocks)(rows, weights, one, 2, bytes, out); break;
-        case 3: LC_NAME(exact_blocks)(rows, weights, one, 3, bytes, out); break;
-        case 4: LC_NAME(exact_blocks)(rows, weights, one, 4, bytes, out); break;
-        case 5: LC_NAME(exact_blocks)(rows, weights, one, 5, bytes, out); break;
-        case 6: LC_NAME(exact_blocks)(rows, weights, one, 6, bytes, out); break;
-        default: LC_NAME(exact_blocks)(rows, weights, one, count, bytes, out);
+        case 1: LC_NAME(exact_blocks)(rows, weights, one, 1, bytes, ahead, out); break;
+        case 2: LC_NAME(exact_blocks)(rows, weights, one, 2, bytes, ahead, out); break;
+        case 3: LC_NAME(exact_blocks)(rows, weights, one, 3, bytes, ahead, out); break;
+        case 4: LC_NAME(exact_blocks)(rows, weights, one, 4, bytes, ahead, out); break;
+        case 5: LC_NAME(exact_blocks)(rows, weights, one, 5, bytes, ahead, out); break;
+        case 6: LC_NAME(exact_blocks)(rows, weights, one, 6, bytes, ahead, out); break;
+        default: LC_NAME(exact_blocks)(rows, weights, one, count, bytes, ahead, out);
     }
 }
 #undef VEC_BYTES
@@ -156,12 +149,14 @@ static void LC_NAME(vertical_exact)(const uint8_t *const *rows, const uint8_t *w
 #undef V_STORE
 #else
 static void LC_NAME(vertical_exact)(const uint8_t *const *rows, const uint8_t *weights, int one, int count, int bytes,
-                                    uint16_t *out) {
+                                    const uint8_t *ahead, uint16_t *out) {
+    (void)ahead;
     LC_NAME(exact_samples)(rows, weights, one, count, bytes, out);
 }
 
 static void LC_NAME(vertical)(const uint8_t *const *rows, const uint16_t *weights, int count, int bytes,
-                              uint16_t *restrict out) {
+                              const uint8_t *ahead, uint16_t *restrict out) {
+    (void)ahead;
     if (count == 1) {
         for (int i = 0; i < bytes; i++) out[i] = LC_NAME(sample)(rows, weights, 1, i);
         return;

@@ -2,7 +2,8 @@
 
 /* One table stays in registers while all groups that share it are done. */
 static inline __attribute__((always_inline)) void LC_NAME(windowed)(const uint16_t *row, int pairs, int sums,
-                                                                    const struct lc_windows *windows, int32_t *out) {
+                                                                    const struct lc_windows *windows,
+                                                                    const uint8_t *ahead, int32_t *out) {
     __mmask16 used = (__mmask16)((1u << windows->pixels * sums) - 1);
     for (int t = 0; t < windows->tables; t++) {
         __m512i pick[LC_FEW_TAPS / 2], weights[LC_FEW_TAPS / 2];
@@ -12,6 +13,8 @@ static inline __attribute__((always_inline)) void LC_NAME(windowed)(const uint16
         }
         for (int g = windows->first[t]; g < windows->first[t + 1]; g++) {
             const uint16_t *from = row + windows->start[g];
+            LC_FETCH(ahead + 128 * g);
+            LC_FETCH(ahead + 128 * g + 64);
             __m512i left = _mm512_loadu_si512(from), right = _mm512_loadu_si512(from + 32);
             __m512i sum = _mm512_setzero_si512();
             for (int p = 0; p < pairs; p++)
@@ -22,12 +25,13 @@ static inline __attribute__((always_inline)) void LC_NAME(windowed)(const uint16
     }
 }
 
-static void LC_NAME(windowed_sums)(const uint16_t *row, const struct lc_columns *columns, int32_t *sums) {
+static void LC_NAME(windowed_sums)(const uint16_t *row, const struct lc_columns *columns, const uint8_t *ahead,
+                                   int32_t *sums) {
     switch (columns->windows.pairs) { /* constant counts keep the tables in registers */
-        case 1: LC_NAME(windowed)(row, 1, 3, &columns->windows, sums); break;
-        case 2: LC_NAME(windowed)(row, 2, 3, &columns->windows, sums); break;
-        case 3: LC_NAME(windowed)(row, 3, 3, &columns->windows, sums); break;
-        default: LC_NAME(windowed)(row, columns->windows.pairs, 3, &columns->windows, sums);
+        case 1: LC_NAME(windowed)(row, 1, 3, &columns->windows, ahead, sums); break;
+        case 2: LC_NAME(windowed)(row, 2, 3, &columns->windows, ahead, sums); break;
+        case 3: LC_NAME(windowed)(row, 3, 3, &columns->windows, ahead, sums); break;
+        default: LC_NAME(windowed)(row, columns->windows.pairs, 3, &columns->windows, ahead, sums);
     }
 }
 
@@ -79,6 +83,8 @@ static inline __attribute__((always_inline)) void LC_NAME(finish_as)(const int32
         __m512i a = _mm512_loadu_si512(sums + 3 * x), b = _mm512_loadu_si512(sums + 3 * x + 16);
         __m512i c = _mm512_loadu_si512(sums + 3 * x + 32);
         __m512 level[3];
+        LC_FETCH(to->ahead + 8 * x);
+        LC_FETCH(to->ahead + 8 * x + 64);
         for (int k = 0; k < 3; k++) {
             level[k] = LC_NAME(third)(a, b, c, k, to->unit);
             __m512 value = _mm512_add_ps(_mm512_mul_ps(level[k], scale[k]), offset[k]);
