@@ -25,7 +25,7 @@ from .data import geometry
 from .data.cache import Packed, pack
 from .data.catalogue import read_catalogue
 from .data.dataset import to_network
-from .model import MattingNetwork
+from .model.network import MattingNetwork
 
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
 SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))

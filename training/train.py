@@ -34,7 +34,7 @@ from .data.cache import pack
 from .data.catalogue import read_catalogue
 from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
 from .losses import WEIGHTS, matting_loss
-from .model import MattingNetwork
+from .model.network import MattingNetwork
 from .model.pretrained import load_encoder
 
 LOG_EVERY_STEPS = 50

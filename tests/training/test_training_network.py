@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training.model import MattingNetwork
+from livecut.training.model.network import MattingNetwork
 from livecut.training.model.encoder import Encoder
 from livecut.training.model.network import count_gmacs
 

@@ -1,5 +1,1 @@
-"""The matting network, from encoder to alpha."""
-
-from .network import MattingNetwork
-
-__all__ = ["MattingNetwork"]
+"""The matting network, from encoder to alpha. Needs PyTorch once a module is imported."""
