@@ -4,9 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training.model.network import MattingNetwork
 from livecut.training.model.encoder import Encoder
-from livecut.training.model.network import count_gmacs
+from livecut.training.model.network import MattingNetwork, count_gmacs
 
 
 @pytest.fixture(scope="module")
