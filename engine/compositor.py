@@ -84,6 +84,11 @@ class Compositor:
         self._fitted: np.ndarray | None = None
         self._fitted_from: np.ndarray | None = None
 
+    @property
+    def is_video(self) -> bool:
+        """Whether every frame takes the next picture of a video as its background."""
+        return self._video is not None
+
     def _take(self, background: Background) -> None:
         if background is None:
             return

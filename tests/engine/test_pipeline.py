@@ -37,6 +37,7 @@ def make(tiny_model):
         sessions.append(session)
         sink = sink or RecordingSink()
         options.setdefault("clock", FakeClock())
+        options.setdefault("warm_up_rounds", 0)  # scripted backends count their calls
         return Pipeline(source, session, Compositor(output, background), sink, **options)
 
     yield make
@@ -364,6 +365,21 @@ def test_stop_before_the_source_is_open_says_so(make):
     pipeline.source.open = open_slowly
     with pytest.raises(SourceError):
         pipeline.run()
+
+
+def test_a_live_stream_warms_up_on_blank_frames_that_nobody_sees(make):
+    source, sink, calls = MemorySource(frames(3), is_live=True), RecordingSink(), []
+
+    class CountingBackend(RedBackend):
+        def infer(self, buffer, state):
+            calls.append(state)
+            return super().infer(buffer, state)
+
+    pipeline = make(source, sink, backend=CountingBackend, policy="drop-oldest", warm_up_rounds=2)
+    report = pipeline.run()
+    assert len(calls) >= 4 * 2 + report.frames_out
+    assert report.frames_in == 3
+    assert len(sink.frames) == report.frames_out
 
 
 def test_a_pipeline_runs_once(make):
