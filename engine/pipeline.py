@@ -56,8 +56,8 @@ class Pipeline:
     depth : int
         With ``wait``: how many frames may lie between stages, beyond the one in each.
     warm_up_rounds : int
-        With ``drop-oldest``: how often each slot runs on a blank frame before the camera is switched on; eight
-        take 0.3 s at 1080p here.
+        With ``drop-oldest``: how often each slot runs on a blank frame before the camera is switched on;
+        eight take about 0.3 s at 1080p.
     on_progress : callable, optional
         Called with a ``Progress`` about ten times a second, on the caller's thread.
     """
