@@ -19,7 +19,7 @@ from .registry import DEFAULT_MODEL
 
 CODECS = {
     "libvpx-vp9": "VP9 in WebM, with alpha",
-    "prores_ks": "ProRes 4444 in MOV, with alpha",
+    "prores_aw": "ProRes 4444 in MOV, with alpha",
     "ffv1": "FFV1 in MKV, with alpha",
     "libx264": "H.264 in MP4, composited",
 }
