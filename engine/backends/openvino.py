@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import openvino as ov
 
 from ..buffers import HostBuffer
@@ -12,6 +11,7 @@ from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
 from ..threads import affinity_is_restricted
 from .base import Backend, BackendInfo, State, state_shapes
+from .state import StateSets
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 _QUANTISED = {"FakeQuantize", "FakeConvert"}
@@ -29,8 +29,7 @@ class OpenVinoBackend(Backend):
     def __init__(self) -> None:
         self._compiled: Any = None
         self._info: BackendInfo | None = None
-        self._state_sets: list[dict[str, Any]] = []
-        self._turn = 0
+        self._states: StateSets | None = None
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         core = ov.Core()
@@ -68,7 +67,9 @@ class OpenVinoBackend(Backend):
                 f"{manifest.model_path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
             ) from error
         self._info = self._read_back(core, quantised)
-        self._state_sets = [self._state_set() for _ in range(2)] if manifest.state else []
+        self._states = StateSets(
+            manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
+        )
 
     def _read_back(self, core: ov.Core, quantised: bool) -> BackendInfo:
         in_force = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -101,27 +102,16 @@ class OpenVinoBackend(Backend):
         buffer.binding = request
         return buffer
 
-    def _state_set(self) -> dict[str, Any]:
-        shapes = state_shapes(self._manifest, self._size_wh)
-        arrays = {name: self.allocate(shape, np.float32) for name, shape in shapes.items()}
-        return {name: (array, ov.Tensor(array, shared_memory=True)) for name, array in arrays.items()}
-
     def new_state(self) -> State:
-        if not self._state_sets:
-            return None
-        self._turn = 0
-        for array, _ in self._state_sets[0].values():
-            array.fill(0)
-        return self._state_sets[0]
+        return self._states.first()  # type: ignore[union-attr]
 
     def infer(self, buffer: HostBuffer, state: State) -> State:
         following = None
         if state is not None:
-            self._turn ^= 1  # two sets: the model reads one and writes the other
-            following = self._state_sets[self._turn]
+            following = self._states.following()  # type: ignore[union-attr]
             for tensor in self._manifest.state:
-                buffer.binding.set_tensor(tensor.input, state[tensor.input][1])
-                buffer.binding.set_tensor(tensor.output, following[tensor.input][1])
+                buffer.binding.set_tensor(tensor.input, state[tensor.input])
+                buffer.binding.set_tensor(tensor.output, following[tensor.input])
         try:
             buffer.binding.infer(share_outputs=True)
         except RuntimeError as error:
@@ -130,7 +120,7 @@ class OpenVinoBackend(Backend):
 
     def close(self) -> None:
         self._compiled = None
-        self._state_sets = []
+        self._states = None
 
 
 def supported_precisions(core: ov.Core | None = None) -> tuple[str, ...]:

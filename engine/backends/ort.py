@@ -10,7 +10,8 @@ import onnxruntime as ort
 from ..buffers import HostBuffer
 from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
-from .base import Backend, BackendInfo, State, state_shapes
+from .base import Backend, BackendInfo, State
+from .state import StateSets
 
 
 class OnnxRuntimeBackend(Backend):
@@ -22,8 +23,7 @@ class OnnxRuntimeBackend(Backend):
         self._session: Any = None
         self._threads = 0
         self._quantised = False
-        self._state_sets: list[dict[str, np.ndarray]] = []
-        self._turn = 0
+        self._states: StateSets | None = None
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         if precision not in ("auto", "fp32"):
@@ -48,7 +48,7 @@ class OnnxRuntimeBackend(Backend):
                 f"{manifest.model_path}: onnxruntime cannot load it: {_line(error)}"
             ) from error
         manifest.check_tensors(_tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()))
-        self._state_sets = [self._state_set() for _ in range(2)] if manifest.state else []
+        self._states = StateSets(manifest, size_wh, self.allocate)
 
     @property
     def info(self) -> BackendInfo:
@@ -64,23 +64,13 @@ class OnnxRuntimeBackend(Backend):
         buffer.binding = binding
         return buffer
 
-    def _state_set(self) -> dict[str, np.ndarray]:
-        shapes = state_shapes(self._manifest, self._size_wh)
-        return {name: self.allocate(shape, np.float32) for name, shape in shapes.items()}
-
     def new_state(self) -> State:
-        if not self._state_sets:
-            return None
-        self._turn = 0
-        for array in self._state_sets[0].values():
-            array.fill(0)
-        return self._state_sets[0]
+        return self._states.first()  # type: ignore[union-attr]
 
     def infer(self, buffer: HostBuffer, state: State) -> State:
         following = None
         if state is not None:
-            self._turn ^= 1  # two sets: the model reads one and writes the other
-            following = self._state_sets[self._turn]
+            following = self._states.following()  # type: ignore[union-attr]
             for tensor in self._manifest.state:
                 _bind(buffer.binding.bind_input, tensor.input, state[tensor.input])
                 _bind(buffer.binding.bind_output, tensor.output, following[tensor.input])
@@ -92,7 +82,7 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
-        self._state_sets = []
+        self._states = None
 
 
 def _bind(method: Any, name: str, array: np.ndarray) -> None:
