@@ -33,6 +33,10 @@ class ManifestError(ModelError):
     """A manifest is malformed, or disagrees with its ONNX file."""
 
 
+class PassportError(ModelError):
+    """A derived artefact has no passport, or not the one it should have."""
+
+
 class BackendError(LivecutError, RuntimeError):
     """What runs the model failed; the backend is then only good for ``close``."""
 
