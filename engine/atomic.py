@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` when the block ends well.
 
     On an error the temporary file is removed and what was at ``path`` stays as it was. The contents are on
-    the disk before the name changes, so that a power cut leaves the old file or the new one. Parents are made.
+    the disk before the name changes, so that a power cut leaves the old file or the new one. The folder is
+    made where it is missing.
 
     Parameters
     ----------
