@@ -1,24 +1,17 @@
-"""Train a network.
+"""The loop of a training run; ``livecut train`` is its command.
 
-``python -m livecut.training.train --config livecut-s --data ../shared/data --out runs/livecut-s [--resume]``
-
-The learning rate follows the clock: a run of ``--minutes`` ends when they are over, however fast the
-machine is, and the log says how many pictures that was. On cores shared with other work set
-``OMP_WAIT_POLICY=passive``: threads that spin while they wait for each other cost several times the speed.
+The learning rate follows the clock: a run of so many minutes ends when they are over, however fast the machine
+is, and the log says how many pictures that was. On cores shared with other work set ``OMP_WAIT_POLICY=passive``:
+threads that spin while they wait for each other cost several times the speed.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import csv
 import dataclasses
-import math
 import multiprocessing
 import signal
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +20,44 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from . import evaluate, sheets
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import Config, load_config
+from . import evaluate
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .config import Config
 from .data.cache import pack
 from .data.catalogue import read_catalogue
 from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
-from .losses import WEIGHTS, matting_loss
-from .model.network import MattingNetwork
+from .device import default_workers, describe, prepare
+from .model.build import build_network
 from .model.pretrained import load_encoder
+from .objectives import Step, make_objective
+from .optimiser import averaged_copy, follow, make_optimiser, share_at
+from .record import VALIDATED, Record
 
 LOG_EVERY_STEPS = 50
 MAX_BAD_STEPS = 5  # in a row, before the run is given up
-COLUMNS = (
-    "minutes",
-    "step",
-    "pictures",
-    "learning_rate",
-    "total",
-    *WEIGHTS,
-    "val_mae",
-    "val_iou",
-    "val_boundary_f",
-)
+CHECKPOINT = "checkpoint.pt"
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on."""
 
 
-def share_at(progress: float, step: int, config: Config) -> float:
-    """The share of the full learning rate at ``progress`` 0..1 of the run's minutes and at ``step``."""
-    optimiser = config.optimiser
-    warm = min(1.0, (step + 1) / max(1, optimiser.warm_up_steps))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return warm * (optimiser.final_share + (1 - optimiser.final_share) * cosine)
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is, for who watches it: seconds of the run's own clock, and what it last measured."""
+
+    elapsed_s: float
+    total_s: float
+    step: int
+    pictures: int
+    total: float
+    """The weighted loss of the last step."""
+    validation: dict[str, float]
+    """Means over the held-out pairs; empty before the first validation."""
 
 
-def channels_last(network: MattingNetwork) -> MattingNetwork:
-    """Lay the weights out as the CPU's convolutions want them; returns the network."""
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights out as convolutions want them, on a CPU and on a GPU; returns the network."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -84,13 +76,36 @@ class Trainer:
         The run's folder: ``checkpoint.pt``, ``log.txt``, ``curve.csv``, ``curve.png``, ``samples-*.png``.
     cache : Path
         Where decoded pictures are kept.
+    device : torch.device, optional
+        From ``device.choose_device``; the CPU by default.
+    say : callable
+        Shows a line of the log.
+    on_step : callable, optional
+        Called with a ``Progress`` after every step.
     """
 
-    def __init__(self, config: Config, data: Path, out: Path, cache: Path) -> None:
-        self.config, self.out = config, Path(out)
-        self.out.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        config: Config,
+        data: Path,
+        out: Path,
+        cache: Path,
+        *,
+        device: torch.device | None = None,
+        say: Callable[[str], None] = print,
+        on_step: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.config, self.out, self.on_step = config, Path(out), on_step
+        self.device = device or torch.device("cpu")
         torch.manual_seed(config.seed)
-        torch.set_num_threads(config.run.threads)
+        prepare(self.device, config.run.threads)
+        network = build_network(config.method, config.network)
+        if config.encoder_weights:
+            load_encoder(network.encoder, data / config.encoder_weights)  # type: ignore[arg-type]
+        self.network = channels_last(network.to(self.device))
+        self.objective = make_objective(config, self.device)
+        self.record = Record(self.out, self.objective.names, say)
+        self.log = self.record.log
         catalogue = read_catalogue(data)
         self.training = pack([item for item in catalogue.items if not item.validation], cache)
         pairs = [item for item in catalogue.items if item.validation and item.kind == "pair"]
@@ -100,63 +115,49 @@ class Trainer:
             self.log(f"skipped {line}")
         counts = f"{len(self.training)} items to train on, {len(self.validation)} held-out pairs"
         self.log(f"{counts}, {len(skipped)} skipped")
-        self.network = channels_last(MattingNetwork(**config.network))
-        if config.encoder_weights:
-            load_encoder(self.network.encoder, data / config.encoder_weights)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        rate = config.optimiser.learning_rate
-        self.optimiser = torch.optim.AdamW(
-            [
-                {
-                    "params": list(self.network.encoder.parameters()),
-                    "full": rate * config.optimiser.encoder_share,
-                },
-                {"params": list(self.network.decoder.parameters()), "full": rate},
-            ],
-            lr=rate,
-            weight_decay=config.optimiser.weight_decay,
-        )
+        self.log(f"{config.name} on {describe(self.device, config.run.bfloat16)}")
+        if not len(self.training):
+            raise ValueError(f"{data}: nothing to train on is left; the log says what was skipped")
+        self.average = averaged_copy(self.network)
+        self.optimiser = make_optimiser(self.network, config.optimiser)
         self.step, self.pictures, self.elapsed_s, self.bad_steps = 0, 0, 0.0, 0
         self.window: list[dict[str, float]] = []
+        self.validated: dict[str, float] = {}
+        self.stopping = False
 
-    def log(self, line: str) -> None:
-        """Print a line and keep it in ``log.txt``."""
-        text = f"{time.strftime('%H:%M:%S')} {line}"
-        print(text, flush=True)
-        with open(self.out / "log.txt", "a", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+    def start_from(self, path: Path) -> None:
+        """Take the averaged weights of another run of the same network: its folder, or a checkpoint of it."""
+        path = path / CHECKPOINT if path.is_dir() else path
+        state = load_checkpoint(path, self.config.network)
+        self.network.load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
+        self.log(f"starts from {path.parent.name}/{path.name}, step {state['counters']['step']}")
+
+    def stop(self) -> None:
+        """Ask ``run`` to save and return after the step it is at. May be called from a signal handler."""
+        self.stopping = True
 
     def run(self) -> None:
-        """Train until the minutes are over; save, validate and draw on the way.
+        """Train until the minutes are over, or ``stop``; save, validate and draw on the way.
 
         Raises
         ------
         TrainingError
-            If the loss stays without a finite value.
+            If the loss stays without a finite value, or a checkpoint cannot be written.
         """
         run, total_s = self.config.run, self.config.run.minutes * 60
         # Not forked: a copy of a process that has used OpenMP may wait for ever for threads it does not have.
         context = multiprocessing.get_context("spawn")
         progress = context.Value("d", min(1.0, self.elapsed_s / total_s))
-        maker, seed = SceneMaker(self.training), self.config.seed + self.step
-        stream = SceneStream(maker, self.config.stages, progress, seed)
-        batches = iter(
-            DataLoader(
-                stream,
-                batch_size=None,
-                num_workers=run.workers,
-                prefetch_factor=4 if run.workers else None,
-                multiprocessing_context=context if run.workers else None,
-            )
-        )
+        batches = self._batches(progress, context)
         started = time.monotonic() - self.elapsed_s
         saved = validated = self.elapsed_s
         mark_s, mark_pictures = self.elapsed_s, self.pictures
-        while self.elapsed_s < total_s:
+        while self.elapsed_s < total_s and not self.stopping:
             self.train_step(next(batches), share_at(progress.value, self.step, self.config))
             self.elapsed_s = time.monotonic() - started
             progress.value = min(1.0, self.elapsed_s / total_s)
-            if self.step % LOG_EVERY_STEPS == 0:
+            if self.step % LOG_EVERY_STEPS == 0 and self.window:
                 rate = (self.pictures - mark_pictures) / max(self.elapsed_s - mark_s, 1e-6)
                 mark_s, mark_pictures = self.elapsed_s, self.pictures
                 self.report(rate)
@@ -167,170 +168,149 @@ class Trainer:
                 validated = self.elapsed_s
                 self.validate()
         self.save()
+        if self.stopping:
+            self.log("stopped; saved, go on with --resume")
+            return
+        if self.window:
+            self.report((self.pictures - mark_pictures) / max(self.elapsed_s - mark_s, 1e-6))
         self.validate()
+
+    def _batches(self, progress: Any, context: Any) -> Iterator[Batch]:
+        workers = default_workers(self.device, self.config.run.workers)
+        stream = SceneStream(
+            SceneMaker(self.training), self.config.stages, progress, self.config.seed + self.step
+        )
+        return iter(
+            DataLoader(
+                stream,
+                batch_size=None,
+                num_workers=workers,
+                prefetch_factor=4 if workers else None,
+                multiprocessing_context=context if workers else None,
+                worker_init_fn=_leave_interrupts_to_the_parent if workers else None,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
 
     def train_step(self, batch: Batch, share: float) -> None:
         """One optimiser step at ``share`` of the full learning rates."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["full"] * share
         self.network.train()
+        batch = batch.to(self.device)
         image = to_network(batch.image).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.run.bfloat16):
-            logits, sides = self.network.forward_training(image)
-        sides = [side.float() for side in sides]
-        terms = matting_loss(logits.float(), sides, to_alpha(batch.alpha), self.trust(batch), batch.edge)
+        step = Step(image, to_alpha(batch.alpha), self.trust(batch), batch.edge)
+        loss, terms = self.objective(self.network, step)
         self.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.gradient_clip)
-        if not (torch.isfinite(terms["total"]) and torch.isfinite(norm)):
-            self.refuse(terms)
+        # One transfer from the device for all of them.
+        *numbers, size = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
+        values = dict(zip(terms, numbers, strict=True))
+        if not np.isfinite([*numbers, size]).all():
+            self.refuse(values)
             return
         self.bad_steps = 0
         self.optimiser.step()
-        self.update_average()
+        self.objective.after_step()
+        follow(self.average, self.network, self.step, self.config.optimiser.ema_decay)
         self.step += 1
         self.pictures += len(batch.image)
-        self.window.append({name: float(term.detach()) for name, term in terms.items()})
+        self.window.append(values)
+        if self.on_step is not None:
+            total_s = self.config.run.minutes * 60
+            self.on_step(
+                Progress(self.elapsed_s, total_s, self.step, self.pictures, values["total"], self.validated)
+            )
 
     def trust(self, batch: Batch) -> torch.Tensor:
         """Masks are believed fully at first; only a network that has learnt something may doubt them."""
         doubt = min(1.0, max(0.0, (self.elapsed_s / (self.config.run.minutes * 60) - 0.3) / 0.3))
         return 1 - (1 - batch.trust) * doubt
 
-    def refuse(self, terms: dict[str, torch.Tensor]) -> None:
+    def refuse(self, values: dict[str, float]) -> None:
         """Leave out a step without finite loss or gradient; give up when it goes on."""
         self.bad_steps += 1
-        values = ", ".join(f"{name} {float(term.detach()):.3g}" for name, term in terms.items())
-        self.log(f"step {self.step}: not finite ({values}); left out")
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self.log(f"step {self.step}: not finite ({shown}); left out")
         if self.bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
-                f"{MAX_BAD_STEPS} steps in a row without a finite loss. {self.out / 'checkpoint.pt'} is "
+                f"{MAX_BAD_STEPS} steps in a row without a finite loss. {self.out / CHECKPOINT} is "
                 "the last good state; lower learning_rate and go on with --resume"
             )
-
-    def update_average(self) -> None:
-        """Move the averaged network a little towards the trained one; faster at the start."""
-        decay = min(self.config.optimiser.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-            for kept, fresh in zip(self.average.buffers(), self.network.buffers(), strict=True):
-                kept.copy_(kept.lerp(fresh, 1 - decay) if kept.is_floating_point() else fresh)
 
     def report(self, pictures_per_s: float) -> None:
         """Log the mean of the last steps and add a row to the curve."""
         means = {name: float(np.mean([terms[name] for terms in self.window])) for name in self.window[0]}
         self.window.clear()
-        rate = self.optimiser.param_groups[1]["lr"]
+        rate = self.optimiser.param_groups[-1]["lr"]
         shown = " ".join(f"{name} {value:.4f}" for name, value in means.items())
         speed = f"lr {rate:.2e} {pictures_per_s:.1f} pictures/s"
         self.log(f"step {self.step} {self.elapsed_s / 60:.1f} min {speed} {shown}")
         self.add_row({"learning_rate": rate, **means})
 
     def add_row(self, values: dict[str, float]) -> None:
-        """Append to ``curve.csv``; columns not given stay empty."""
-        path = self.out / "curve.csv"
-        fresh = not path.exists()
-        row = {
-            "minutes": round(self.elapsed_s / 60, 3),
-            "step": self.step,
-            "pictures": self.pictures,
-            **values,
-        }
-        with open(path, "a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        sheets.curves(path, self.out / "curve.png", ("total", "bce", "val_mae", "val_iou", "val_boundary_f"))
+        """Add a row to the curve, at the run's present clock and counters."""
+        minutes = round(self.elapsed_s / 60, 3)
+        self.record.add_row({"minutes": minutes, "step": self.step, "pictures": self.pictures, **values})
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Measure the averaged network on the held-out pairs, log it, and draw some of them."""
-        predict = evaluate.torch_predictor(self.average, bfloat16=self.config.run.bfloat16)
-        measured = list(evaluate.results(predict, self.validation, ("mae", "iou", "boundary_f")))
+        predict = evaluate.torch_predictor(
+            self.average, device=self.device, bfloat16=self.config.run.bfloat16
+        )
+        measured = []
+        for result in evaluate.results(
+            predict, self.validation, VALIDATED, [(w, h) for w, h in self.config.input_sizes]
+        ):
+            measured.append(result)
+            if self.stopping:
+                return {}
         if not measured:
             return {}
         summary = evaluate.summarise(measured)
         for folder, values in summary.items():
-            self.log(
-                f"validation {folder}: " + " ".join(f"{name} {value:.4f}" for name, value in values.items())
-            )
-        self.add_row({f"val_{name}": summary["all"][name] for name in ("mae", "iou", "boundary_f")})
-        shown = measured[:: max(1, len(measured) // 24)][:24]
-        rows = [
-            [r.image, sheets.grey(r.alpha), sheets.grey(r.predicted), sheets.over(r.image, r.predicted)]
-            for r in shown
-        ]
-        doubled = [left + right for left, right in zip(rows[::2], rows[1::2], strict=False)]
-        sheets.sheet(doubled, self.out / f"samples-{self.step:06d}.png", 128)
+            shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
+            self.log(f"validation {folder}: {shown}")
+        self.validated = {name: summary["all"][name] for name in VALIDATED}
+        self.add_row({f"val_{name}": value for name, value in self.validated.items()})
+        self.record.draw_samples(measured, self.step)
         return summary
 
     def save(self) -> None:
-        """Write ``checkpoint.pt``."""
-        save_checkpoint(
-            self.out / "checkpoint.pt",
-            config=dataclasses.asdict(self.config),
-            network=self.network.state_dict(),
-            average=self.average.state_dict(),
-            optimiser=self.optimiser.state_dict(),
-            counters={"step": self.step, "pictures": self.pictures, "elapsed_s": self.elapsed_s},
-        )
+        """Write ``checkpoint.pt``.
+
+        Raises
+        ------
+        TrainingError
+            If it cannot be written; the one before is then still whole.
+        """
+        try:
+            save_checkpoint(
+                self.out / CHECKPOINT,
+                config=dataclasses.asdict(self.config),
+                network=self.network.state_dict(),
+                average=self.average.state_dict(),
+                optimiser=self.optimiser.state_dict(),
+                objective=self.objective.state(),
+                counters={"step": self.step, "pictures": self.pictures, "elapsed_s": self.elapsed_s},
+            )
+        except CheckpointError as error:
+            raise TrainingError(f"{error}; make room and go on with --resume") from error
 
     def resume(self) -> None:
         """Go on from ``checkpoint.pt``."""
-        state: dict[str, Any] = load_checkpoint(self.out / "checkpoint.pt", self.config.network)
+        state: dict[str, Any] = load_checkpoint(self.out / CHECKPOINT, self.config.network)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.objective.restore(state.get("objective", {}))
         counters = state["counters"]
-        self.step, self.pictures, self.elapsed_s = (
-            counters["step"],
-            counters["pictures"],
-            counters["elapsed_s"],
-        )
+        self.step, self.pictures = counters["step"], counters["pictures"]
+        self.elapsed_s = counters["elapsed_s"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} min")
 
 
-def _interrupt(*_signal: object) -> None:
-    raise KeyboardInterrupt
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.train", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--config", default="livecut-s", help="name of a configuration, or a .toml file")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
-    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
-    parser.add_argument("--cache", type=Path, help="where decoded pictures are kept (default: OUT/cache)")
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of the whole run")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
-    options = parser.parse_args(arguments)
-    try:
-        config = load_config(options.config)
-        if options.minutes is not None:
-            config = dataclasses.replace(config, run=dataclasses.replace(config.run, minutes=options.minutes))
-        out = options.out or Path("runs") / config.name
-        if not options.resume and (out / "checkpoint.pt").exists():
-            raise ValueError(
-                f"{out} holds a run already: add --resume to go on with it, or choose another --out"
-            )
-        trainer = Trainer(config, options.data, out, options.cache or out / "cache")
-        if options.resume:
-            trainer.resume()
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGINT, _interrupt)
-        trainer.run()
-    except (ValueError, OSError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        trainer.save()
-        trainer.log("interrupted; saved, go on with --resume")
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the parent finishes its step, then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

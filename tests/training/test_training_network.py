@@ -41,6 +41,53 @@ def test_folding_changes_nothing_but_the_normalisation(network):
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
+@pytest.fixture(scope="module")
+def remembering():
+    """A network whose memory has learnt something, if only at random."""
+    torch.manual_seed(5)
+    network = MattingNetwork(memory=True).eval()
+    for layer in (network.memory.recall16, network.memory.recall8, network.memory.keep):
+        torch.nn.init.normal_(layer.weight, std=0.5)
+    return network
+
+
+def test_the_first_frame_of_a_stream_is_answered_as_a_picture(remembering):
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        alpha, state = remembering.step(image, torch.zeros(2, 1, 64, 96))
+        assert alpha.allclose(remembering(image), atol=1e-6)
+    assert state.allclose(2 * alpha - 1, atol=1e-6)
+
+
+def test_a_sure_previous_alpha_pulls_the_next_one_and_an_unsure_one_does_not(remembering):
+    memory, x8 = remembering.memory, torch.randn(1, 48, 8, 8)
+    fresh = torch.zeros(1, 1, 64, 64)
+    with torch.no_grad():
+        sure = memory.mix(fresh, x8, torch.ones(1, 1, 64, 64))
+        unsure = memory.mix(fresh, x8, torch.full((1, 1, 64, 64), 0.1))
+        unknown = memory.mix(fresh + 0.7, x8, fresh)
+    kept = torch.sigmoid(memory.keep(x8))
+    assert torch.nn.functional.avg_pool2d(sure, 8).allclose(kept, atol=1e-5)
+    assert torch.nn.functional.avg_pool2d(unsure, 8).allclose(kept * 0.01, atol=1e-5)
+    assert unknown.equal(fresh + 0.7)
+
+
+def test_what_was_seen_before_changes_the_answer(remembering):
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        subject, _ = remembering.step(image, torch.ones(1, 1, 64, 64))
+        background, _ = remembering.step(image, -torch.ones(1, 1, 64, 64))
+    assert (subject - background).abs().mean() > 0.01
+
+
+def test_a_new_memory_leaves_the_features_alone():
+    torch.manual_seed(6)
+    network = MattingNetwork(memory=True).eval()
+    recalled = network.memory.recall(torch.randn(1, 1, 64, 64))
+    assert [tuple(r.shape) for r in recalled] == [(1, 64, 4, 4), (1, 48, 8, 8)]
+    assert all(not r.any() for r in recalled)
+
+
 def test_the_network_stays_under_one_gmac_and_three_million_parameters(network):
     assert 0.5 < count_gmacs(network, 512, 288) <= 1.0
     assert sum(value.numel() for value in network.parameters()) <= 3_000_000

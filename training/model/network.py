@@ -8,37 +8,55 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .blocks import fold
 from .decoder import Decoder
 from .encoder import Encoder
+from .memory import Memory
 
 STRIDE = 32  # height and width of the input must be multiples of this
 
 
 class MattingNetwork(nn.Module):
-    """Alpha of the subject in a picture.
+    """Alpha of the subject in a picture, or in each frame of a stream.
 
-    ``forward`` maps a float picture (N, 3, H, W), RGB in -1..1, to alpha (N, 1, H, W) in 0..1. H and W
-    are multiples of 32.
+    ``forward`` maps a float picture (N, 3, H, W), RGB in -1..1, to alpha (N, 1, H, W) in 0..1; H and W are
+    multiples of 32. ``step`` does so for one frame of a stream, given the state the frame before left.
+
+    Parameters
+    ----------
+    memory : bool
+        Whether the network has a memory, and ``step``.
+    **widths : int
+        Of the decoder.
     """
 
-    def __init__(self, **widths: int) -> None:
+    def __init__(self, memory: bool = False, **widths: int) -> None:
         super().__init__()
         self.encoder = Encoder()
         self.decoder = Decoder(**widths)
+        self.memory = Memory(*self.decoder.widths) if memory else None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        logits, _, _ = self.decoder(*self.encoder(image))
+        logits, _, _ = self.decoder(self.encoder(image))
         return F.pixel_shuffle(torch.sigmoid(logits), 4)
+
+    def step(self, image: torch.Tensor, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Alpha (N, 1, H, W) of one frame, and the state (N, 1, H, W) for the next; zeros begin a stream."""
+        assert self.memory is not None, "a network built without memory"
+        logits, _, x8 = self.decoder(self.encoder(image), *self.memory.recall(previous))
+        signed = F.pixel_shuffle(torch.tanh(logits * 0.5), 4)  # 2 sigmoid(logits) - 1
+        state = self.memory.mix(signed, x8, previous)
+        return state * 0.5 + 0.5, state
 
     def forward_training(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the logits (N, 1, H, W) and the side logits at 1/16 and 1/8, for the losses."""
-        logits, x16, x8 = self.decoder(*self.encoder(image))
+        logits, x16, x8 = self.decoder(self.encoder(image))
         return F.pixel_shuffle(logits, 4), [self.decoder.side16(x16), self.decoder.side8(x8)]
 
     def folded(self) -> MattingNetwork:
         """A copy in evaluation mode without batch normalisation, ready for export."""
         network = copy.deepcopy(self).eval().float()
-        network.decoder.fold()
+        fold(network)
         return network
 
 
@@ -53,8 +71,12 @@ def count_gmacs(network: nn.Module, width: int, height: int) -> float:
 
     hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d)]
     try:
+        image = torch.zeros(1, 3, height, width)
         with torch.no_grad():
-            network(torch.zeros(1, 3, height, width))
+            if getattr(network, "memory", None) is not None:
+                network.step(image, image[:, :1])  # type: ignore[operator]
+            else:
+                network(image)
     finally:
         for hook in hooks:
             hook.remove()
