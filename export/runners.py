@@ -1,0 +1,81 @@
+"""What computes a network, so that two of them can be compared: name -> array in, name -> array out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine.errors import DeviceUnavailable, ModelError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+Arrays = dict[str, np.ndarray]
+Runner = Callable[[Mapping[str, np.ndarray]], Arrays]
+"""Computes one frame; the arrays given are not written to, and those returned are the caller's."""
+
+
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """ONNX Runtime on the CPU, its threads asleep between runs so that other work gets the cores.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DeviceUnavailable(
+            "an export is proved by running it, for which onnxruntime is not installed: "
+            f"pip install livecut[export] ({error})"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_runner(model: onnx.ModelProto | Path, name: str = "model") -> Runner:
+    """A runner over ONNX Runtime. Raises ModelError where it cannot load or run the model."""
+    source = model if isinstance(model, Path) else model.SerializeToString()
+    try:
+        session = open_session(source)
+    except DeviceUnavailable:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ModelError(f"{name}: onnxruntime cannot load it: {_line(error)}") from None
+    inputs = {value.name for value in session.get_inputs()}
+    outputs = [value.name for value in session.get_outputs()]
+
+    def run(feed: Mapping[str, np.ndarray]) -> Arrays:
+        try:
+            values = session.run(outputs, {key: value for key, value in feed.items() if key in inputs})
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            shown = ", ".join(f"{key} {'x'.join(map(str, value.shape))}" for key, value in feed.items())
+            raise ModelError(f"{name}: cannot run with {shown}: {_line(error)}") from None
+        return dict(zip(outputs, values, strict=True))
+
+    return run
+
+
+def module_runner(module: Any, inputs: list[str], outputs: list[str]) -> Runner:
+    """A runner over a torch module: ``inputs`` are its arguments in order, ``outputs`` what it returns."""
+    import torch
+
+    def run(feed: Mapping[str, np.ndarray]) -> Arrays:
+        with torch.no_grad():
+            values = module(*(torch.from_numpy(np.ascontiguousarray(feed[name])) for name in inputs))
+        values = values if isinstance(values, (tuple, list)) else (values,)
+        return {name: value.numpy() for name, value in zip(outputs, values, strict=False)}
+
+    return run
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
