@@ -145,7 +145,7 @@ def overhead(options: Options) -> Row:
     ]
     told = {
         "frame": f"{TINY_WH[0]}x{TINY_WH[1]} BGR, network input {TINY_INPUT_WH[0]}x{TINY_INPUT_WH[1]}",
-        "policy": "wait: five threads, four hand-offs",
+        "policy": "wait: three threads, two hand-offs, as long as the network is the slowest",
         "frames": count,
         "includes": "starting and joining the threads of each run",
     }

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,6 +15,7 @@ from .compositor import Compositor
 from .errors import SourceError, UsageError
 from .pipeline_stages import CAPTURE, INFER, OUTPUT, POSTPROCESS, PREPROCESS, Output, Stages, typed
 from .session import Session
+from .sharing import Sharing
 from .sinks.base import Sink, StreamInfo
 from .sources.base import Source, SourceInfo
 from .stats import Progress, StreamReport, StreamStats
@@ -32,11 +32,12 @@ _WAKE = object()
 class Pipeline:
     """One run of a source through a session into a sink.
 
-    ``wait``: every frame, in order; a slow stage holds up the source. Each stage has a thread of its own, so
-    the slowest decides the rate. ``drop-oldest``: the newest frame wins. The camera is read all the time; of
-    the frames that wait for the network only the newest stays, and it is taken when the network is free, so
-    what comes out is at most two frames of work old. Alpha *k* is only ever laid on picture *k*: both travel
-    in one slot.
+    ``wait``: every frame, in order; a slow stage holds up the source. There are three threads, for what comes
+    before the network, the network, and what comes after it; where one of the outer two is what holds the
+    stream up its stages part (see ``Sharing``), so that the slowest stage decides the rate. ``drop-oldest``:
+    the newest frame wins. The camera is read all the time; of the frames that wait for the network only the
+    newest stays, and it is taken when the network is free, so what comes out is at most two frames of work
+    old. Alpha *k* is only ever laid on picture *k*: both travel in one slot.
 
     Hand-offs between threads are C queues of reused slots; how much can wait is bounded by how many slots
     there are. The caller's thread writes to the sink, because windows must be drawn from there.
@@ -96,10 +97,12 @@ class Pipeline:
         self._failed_stage = -1
         self._deadline: float | None = None
         self._gate: Any = None
+        self._forward: Callable[[Slot], None] | None = None
         self._stages: Stages
         self._go: SimpleQueue[Any] = SimpleQueue()
         self._free: SimpleQueue[Any] = SimpleQueue()
         self._captured: SimpleQueue[Any] = SimpleQueue()
+        self._after_capture = self._captured  # whom the capture thread tells that it has ended
         self._to_caller: SimpleQueue[Any] = SimpleQueue()
         self._outputs: SimpleQueue[Any] = SimpleQueue()
 
@@ -143,10 +146,14 @@ class Pipeline:
                     self.source, self.session, self.compositor, self.sink, self.clock, info, stats
                 )
                 live = self.policy == "drop-oldest" or (self.policy == "auto" and info.is_live)
-                finish = self._start_live(stages, threads) if live else self._start_wait(stages, threads)
-                self._go.put(self._forward_newest if live else self._captured.put)
-                with prompt_interpreter() if live else nullcontext():
-                    self._output_loop(stages, finish, info.frames)
+                if live:
+                    finish = self._start_live(stages, threads)
+                    self._go.put(self._forward_newest)
+                    with prompt_interpreter():
+                        self._output_loop(stages, finish, info.frames)
+                else:
+                    self._start_wait(stages, threads)
+                    self._output_loop(stages, self._finish, info.frames, threads)
         except BaseException as error:
             self._fail(error, OUTPUT)
         self._go.put(None)
@@ -184,20 +191,28 @@ class Pipeline:
         thread.start()
         return thread
 
-    def _start_wait(self, stages: Stages, threads: list[threading.Thread]) -> Callable[[Any], Output]:
-        """Five stages, five threads: the rate is that of the slowest stage."""
-        self._fill(
-            slots=4 + self.depth, outputs=3
-        )  # outputs: being composed, being written, the last good one
-        prepared: SimpleQueue[Any] = SimpleQueue()
-        inferred: SimpleQueue[Any] = SimpleQueue()
-        for name, stage, work, inbox, outbox in (
-            ("preprocess", PREPROCESS, stages.preprocess, self._captured, prepared),
-            ("infer", INFER, stages.infer, prepared, inferred),
-            ("postprocess", POSTPROCESS, self._finish, inferred, self._to_caller),
-        ):
-            threads.append(self._thread(name, self._work_loop, stage, work, inbox, outbox))
-        return _unchanged
+    def _start_wait(self, stages: Stages, threads: list[threading.Thread]) -> None:
+        """Capture with preprocess, network, and the caller with postprocess; two more when they pay."""
+        # outputs: being composed, being written, the last good one
+        self._fill(slots=4 + self.depth, outputs=3)
+        threads.append(
+            self._thread("infer", self._work_loop, INFER, stages.infer, self._captured, self._to_caller)
+        )
+        sharing = Sharing(self.clock.now())
+
+        def forward(slot: Slot) -> None:
+            self._captured.put(stages.preprocess(slot))
+            if sharing.part(slot.durations[CAPTURE], slot.durations[PREPROCESS], self.clock.now()):
+                inbox: SimpleQueue[Any] = SimpleQueue()
+                self._after_capture = inbox
+                threads.append(
+                    self._thread(
+                        "preprocess", self._work_loop, PREPROCESS, stages.preprocess, inbox, self._captured
+                    )
+                )
+                self._forward = inbox.put
+
+        self._go.put(forward)
 
     def _start_live(self, stages: Stages, threads: list[threading.Thread]) -> Callable[[Any], Output]:
         """Three threads, so that a frame is picked as late as can be: capture, network, and the caller's."""
@@ -230,15 +245,15 @@ class Pipeline:
     def _capture_loop(self) -> None:
         try:
             self._to_caller.put(self.source.open())
-            forward = self._go.get()
-            while forward is not None and not self._stop.is_set():
+            self._forward = self._go.get()
+            while self._forward is not None and not self._stop.is_set():
                 slot = self._free.get()
                 if self._stop.is_set() or not self._stages.capture(slot):
                     break
-                forward(slot)
+                self._forward(slot)
         except BaseException as error:
             self._fail(typed(error, CAPTURE), CAPTURE)
-        self._captured.put(None)
+        self._after_capture.put(None)
         if not hasattr(self, "_stages"):
             self._to_caller.put(None)  # the caller still waits for the source to open
         try:
@@ -275,31 +290,53 @@ class Pipeline:
                 item = inbox.get()
                 if item is None:
                     break
-                if self._failed_stage > stage:  # nobody will take what this would make
+                if item is _WAKE:  # meant for the caller, before this thread took its inbox over
+                    outbox.put(item)
+                elif self._failed_stage > stage:  # nobody will take what this would make
                     self._discard(item)
                 else:
                     outbox.put(work(item))
         except BaseException as error:
             self._fail(error, stage)
             while item is not None:
-                self._discard(item)
+                if item is not _WAKE:
+                    self._discard(item)
                 item = inbox.get()
         outbox.put(None)
 
-    def _output_loop(self, stages: Stages, finish: Callable[[Any], Output], frames: int | None) -> None:
+    def _output_loop(
+        self,
+        stages: Stages,
+        finish: Callable[[Any], Output],
+        frames: int | None,
+        threads: list[threading.Thread] | None = None,
+    ) -> None:
+        """Write what comes; with ``threads``, postprocessing may move to one of its own."""
         next_progress = 0.0
+        sharing = None if threads is None else Sharing(self.clock.now())
         try:
             while (item := self._next()) is not None:
-                free, latency = stages.output(finish(item))
+                output = finish(item)
+                free, latency = stages.output(output)
+                now = self.clock.now()
+                seconds = output.durations
+                if sharing is not None and sharing.part(seconds[POSTPROCESS], seconds[OUTPUT], now):
+                    threads.append(self._part_postprocess())  # type: ignore[union-attr]
+                    sharing, finish = None, _unchanged
                 if free is not None:
                     self._outputs.put(free)
-                if self.on_progress is not None and (now := self.clock.now()) >= next_progress:
+                if self.on_progress is not None and now >= next_progress:
                     next_progress = now + PROGRESS_EVERY_SECONDS
                     self.on_progress(stages.stats.progress(frames, latency))
         except BaseException as error:
             self._fail(error, OUTPUT)
             while (item := self._next()) is not None:
                 self._discard(item)
+
+    def _part_postprocess(self) -> threading.Thread:
+        """From now on a thread of its own takes what the caller took; the caller takes what that makes."""
+        inbox, self._to_caller = self._to_caller, SimpleQueue()
+        return self._thread("postprocess", self._work_loop, POSTPROCESS, self._finish, inbox, self._to_caller)
 
     def _finish(self, slot: Slot) -> Output:
         output = self._stages.postprocess(slot, self._outputs.get())

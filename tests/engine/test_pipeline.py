@@ -1,14 +1,11 @@
 """The pipeline: order, policies, errors, ends. Fakes decide when everything happens; nothing sleeps."""
 
-import gc
 import threading
-import tracemalloc
 
 import numpy as np
 import pytest
 from fakes import (
     PATIENCE_SECONDS,
-    FakeClock,
     MemorySource,
     RecordingSink,
     RedBackend,
@@ -17,32 +14,10 @@ from fakes import (
     must,
 )
 
-from livecut.engine.clock import MonotonicClock
-from livecut.engine.compositor import Compositor
 from livecut.engine.errors import BackendError, LivecutError, SinkError, SourceError, UsageError
 from livecut.engine.frame import Frame
-from livecut.engine.pipeline import Pipeline
-from livecut.engine.session import Session
 
-POLICIES = ("wait", "drop-oldest")
-
-
-@pytest.fixture
-def make(tiny_model):
-    """Make a pipeline of fakes; sessions are closed at the end."""
-    sessions = []
-
-    def make(source, sink=None, *, backend=RedBackend, output="RGBA", background=None, **options):
-        session = Session(tiny_model, backend=backend, threads=1, refine=False, decontaminate=False)
-        sessions.append(session)
-        sink = sink or RecordingSink()
-        options.setdefault("clock", FakeClock())
-        options.setdefault("warm_up_rounds", 0)  # scripted backends count their calls
-        return Pipeline(source, session, Compositor(output, background), sink, **options)
-
-    yield make
-    for session in sessions:
-        session.close()
+POLICIES = ("wait", "wait-parted", "drop-oldest")
 
 
 def frames(count, **options):
@@ -52,8 +27,9 @@ def frames(count, **options):
 # -- order, and alpha k on picture k
 
 
-def test_wait_writes_every_frame_in_order(make):
-    pipeline = make(MemorySource(frames(200)), policy="wait")
+@pytest.mark.parametrize("policy", ["wait", "wait-parted"])
+def test_wait_writes_every_frame_in_order(make, policy):
+    pipeline = make(MemorySource(frames(200)), policy=policy)
     report = pipeline.run()
     assert pipeline.sink.indices == list(range(200))
     assert (report.frames_in, report.frames_out, report.dropped) == (200, 200, 0)
@@ -416,90 +392,6 @@ def test_a_sink_without_a_fixed_size_gets_frames_as_they_are(make):
     pipeline = make(source, RecordingSink(fixed_size=False))
     pipeline.run()
     assert [(frame.width, frame.height) for frame in pipeline.sink.frames] == sizes
-
-
-def test_slots_and_outputs_are_reused(make):
-    """In steady state every buffer a frame passes through is one of a few made at the start."""
-    inputs, outputs = set(), set()
-
-    class Watching(RedBackend):
-        def infer(self, buffer, state):
-            inputs.add((id(buffer), buffer.input.ctypes.data))
-            super().infer(buffer, state)
-
-    sink = RecordingSink(before_write=lambda frame: outputs.add(frame.planes[0].ctypes.data))
-    pipeline = make(MemorySource(frames(250)), sink, backend=Watching, policy="wait", depth=2)
-    pipeline.run()
-    assert len(inputs) <= 6
-    assert len(outputs) <= 3
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_length_of_the_stream(make):
-    """Python's own count of what is allocated, at two moments of a steady stream."""
-    size_wh, sizes = (640, 360), {}
-
-    def before_write(frame):
-        if frame.index in (100, 400):
-            gc.collect()
-            sizes[frame.index] = tracemalloc.get_traced_memory()[0]
-
-    class Counting(RecordingSink):
-        def write(self, frame):
-            self.before_write(frame)
-
-    same = [grey_frame(0, size_wh)] * 450
-    source = MemorySource(same, size_wh=size_wh)
-    read = source.read
-
-    def numbered(out=None):
-        frame = read(out)
-        if frame is not None:
-            frame = Frame(frame.planes, frame.format, source.position - 1, 0.0, 0.0)
-        return frame
-
-    source.read = numbered
-    tracemalloc.start()
-    try:
-        make(source, Counting(before_write=before_write), policy="wait").run()
-    finally:
-        tracemalloc.stop()
-    one_frame = 640 * 360 * 3
-    assert abs(sizes[400] - sizes[100]) < one_frame / 10
-
-
-# -- figures
-
-
-def test_latency_counts_from_the_moment_a_frame_was_due(make):
-    clock = FakeClock()
-    source = MemorySource([grey_frame(0, start=99.75)])  # due a quarter of a second ago
-    report = make(source, clock=clock).run()
-    assert report.latency_ms["p50"] == pytest.approx(250, rel=0.01)
-
-
-def test_stage_times_count_work_and_not_waiting(make):
-    clock = FakeClock()
-    source = MemorySource(frames(4, start=0.0), is_live=True, before_read=lambda position: clock.advance(0.5))
-    report = make(
-        source, RecordingSink(before_write=lambda f: clock.advance(0.25)), clock=clock, policy="wait"
-    ).run()
-    assert report.stages["output"]["p50"] >= 249
-    assert report.backend == {"name": "red", "device": "test", "precision": "fp32", "threads": 1}
-
-
-def test_progress_tells_how_far_the_stream_is(make):
-    seen = []
-    clock = FakeClock()
-    source = MemorySource(frames(5), before_read=lambda position: clock.advance(1))
-    make(source, clock=clock, on_progress=seen.append).run()
-    assert seen
-    assert seen[0].frames == 5
-    assert [p.frames_out for p in seen] == sorted({p.frames_out for p in seen})
-
-
-def test_the_default_clock_is_monotonic(make):
-    assert isinstance(make(MemorySource([]), clock=None).clock, MonotonicClock)
 
 
 @pytest.mark.parametrize(
