@@ -16,19 +16,29 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, **state: Any) -> None:
-    """Write ``state`` (tensors, numbers, text, and dictionaries and lists of them) to ``path``."""
+    """Write ``state`` (tensors, numbers, text, and dictionaries and lists of them) to ``path``.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written whole; what was at ``path`` before is then still there.
+    """
     partial = path.with_suffix(".part")
-    torch.save({"format": FORMAT, **state}, partial)
-    os.replace(partial, path)
+    try:
+        torch.save({"format": FORMAT, **state}, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError where a disk is full
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({' '.join(str(error).split())})") from error
 
 
-def load_checkpoint(path: Path, network: dict[str, int] | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path, network: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read what ``save_checkpoint`` wrote.
 
     Parameters
     ----------
     network : dict, optional
-        The widths expected; a checkpoint of another network is refused.
+        The network's settings; a checkpoint of another network is refused.
 
     Raises
     ------
@@ -44,7 +54,10 @@ def load_checkpoint(path: Path, network: dict[str, int] | None = None) -> dict[s
         raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this program")
-    held = state["config"]["network"]
+    held = state.get("config", {}).get("network")
     if network is not None and held != network:
         raise CheckpointError(f"{path}: of another network, {held}; this configuration has {network}")
+    missing = [name for name in ("config", "network", "average", "counters") if name not in state]
+    if missing:
+        raise CheckpointError(f"{path}: incomplete, without {', '.join(missing)}")
     return state

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
+METHODS = ("matting", "article")
+OPTIMISERS = ("adamw", "adam", "sgd")
+# The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
+SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW with warm-up and cosine. Shares are of ``learning_rate``."""
+    """Warm-up and cosine over one of ``OPTIMISERS``. Shares are of ``learning_rate``."""
 
     learning_rate: float
     encoder_share: float
@@ -20,6 +25,9 @@ class Optimiser:
     final_share: float
     gradient_clip: float
     ema_decay: float
+    kind: str = "adamw"
+    momentum: float = 0.9
+    """Of ``sgd`` only."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,26 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Adversarial:
+    """A discriminator that learns beside the network.
+
+    Attributes
+    ----------
+    weight : float
+        Of the adversarial term. Method ``matting``: the length of its gradient at alpha, as a share of that
+        of all other terms. Method ``article``: a plain factor.
+    learning_rate : float
+        Of the discriminator's own Adam.
+    channels : list of int
+        Of its layers, each half the size of the one before.
+    """
+
+    weight: float
+    learning_rate: float
+    channels: list[int]
+
+
+@dataclass(frozen=True)
 class Stage:
     """Batch size and input sizes (width, height) until a share of the run."""
 
@@ -47,26 +75,69 @@ class Stage:
 class Config:
     """One training configuration.
 
-    ``encoder_weights`` is a file under the data folder, or empty for an encoder that starts at random.
+    Attributes
+    ----------
+    encoder_weights : str
+        A file under the data folder, or empty for an encoder that starts at random.
+    method : str
+        ``matting``, or ``article``: the generator and discriminator of the article.
+    initial : str
+        A checkpoint, or a run's folder, whose averaged weights the network starts from; or empty.
+    losses : dict
+        Weights of loss terms that differ from the method's own.
+    input_sizes : list
+        The sizes (width, height) to validate at and to offer in the bundle.
+    adversarial : Adversarial, optional
+        Absent, the network learns alone.
     """
 
     name: str
     seed: int
     encoder_weights: str
-    network: dict[str, int]
+    network: dict[str, Any]
     optimiser: Optimiser
     run: Run
     stages: list[Stage]
+    method: str = "matting"
+    initial: str = ""
+    losses: dict[str, float] = field(default_factory=dict)
+    input_sizes: list[list[int]] = field(default_factory=lambda: [list(size) for size in SIZES_WH])
+    adversarial: Adversarial | None = None
 
 
 def load_config(name: str | Path) -> Config:
     """Read ``configs/NAME.toml``, or the file itself when ``name`` ends in ``.toml``.
+
+    A file may say ``base = "NAME"``: it then holds only what differs from that configuration.
 
     Raises
     ------
     ValueError
         If there is no such configuration, or a key is missing or unknown.
     """
+    return parse_config(_read(name), str(name))
+
+
+def parse_config(table: Mapping[str, Any], where: str) -> Config:
+    """Build a ``Config`` from a parsed TOML table; ``where`` is named in errors."""
+    table = dict(table)
+    try:
+        stages = [_build(Stage, stage, where) for stage in table.pop("stage")]
+        optimiser = _build(Optimiser, table.pop("optimiser"), where)
+        run = _build(Run, table.pop("run"), where)
+    except KeyError as error:
+        raise ValueError(f"{where}: [{error.args[0]}] is missing") from None
+    if "adversarial" in table:
+        table["adversarial"] = _build(Adversarial, table["adversarial"], where)
+    config: Config = _build(Config, {**table, "optimiser": optimiser, "run": run, "stages": stages}, where)
+    _check_choice(where, "method", config.method, METHODS)
+    _check_choice(where, "optimiser.kind", config.optimiser.kind, OPTIMISERS)
+    if config.method == "article" and config.adversarial is None:
+        raise ValueError(f"{where}: [adversarial] is missing: method article has a discriminator")
+    return config
+
+
+def _read(name: str | Path) -> dict[str, Any]:
     path = Path(name) if str(name).endswith(".toml") else CONFIGS / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
@@ -75,24 +146,36 @@ def load_config(name: str | Path) -> Config:
         import tomllib
     except ImportError:  # Python 3.10
         import tomli as tomllib  # type: ignore[no-redef]
-    return parse_config(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-
-
-def parse_config(table: dict[str, Any], where: str) -> Config:
-    """Build a ``Config`` from a parsed TOML table; ``where`` is named in errors."""
-    table = dict(table)
     try:
-        stages = [_build(Stage, stage, where) for stage in table.pop("stage")]
-        optimiser = _build(Optimiser, table.pop("optimiser"), where)
-        run = _build(Run, table.pop("run"), where)
-        return _build(Config, {**table, "optimiser": optimiser, "run": run, "stages": stages}, where)
-    except KeyError as error:
-        raise ValueError(f"{where}: [{error.args[0]}] is missing") from None
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as TOML: {error}") from None
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if base == path.stem:
+        raise ValueError(f'{path}: base = "{base}" is the configuration itself')
+    return _merged(_read(base), table)
 
 
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
-    names = {field.name for field in fields(kind)}
-    if set(values) != names:
-        wrong = ", ".join(sorted(set(values) ^ names))
-        raise ValueError(f"{where}: missing or unknown in {kind.__name__.lower()}: {wrong}")
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``: tables are merged key by key, everything else is replaced."""
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = _merged(base[key], value) if both else value
+    return base
+
+
+def _check_choice(where: str, key: str, value: str, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise ValueError(f'{where}: {key}: expected one of {", ".join(options)}, got "{value}"')
+
+
+def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    known = {entry.name for entry in fields(kind)}
+    needed = {
+        entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING
+    }
+    if wrong := sorted((set(values) - known) | (needed - set(values))):
+        raise ValueError(f"{where}: missing or unknown in {kind.__name__.lower()}: {', '.join(wrong)}")
     return kind(**values)

@@ -14,48 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ..export.bundle import write_bundle
 from ..export.onnx import OPSET, export_onnx
 from ..export.parity import Parity, check_parity, edge_cases
 from .card import Facts, write_card
 from .checkpoint import load_checkpoint
-from .config import CONFIGS
+from .config import CONFIGS, SIZES_WH
 from .data import geometry
 from .data.cache import Packed
 from .data.catalogue import FOLDERS
-from .evaluate import (
-    SIZES_WH,
-    averaged_network,
-    nearest_size,
-    onnx_predictor,
-    results,
-    summarise,
-    table,
-    validation_pairs,
-)
+from .evaluate import results, summarise, table, validation_pairs
 from .ledger import build_ledger
-from .model.network import STRIDE, MattingNetwork, count_gmacs
+from .model.network import STRIDE, count_gmacs
+from .predictors import Size, averaged_network, nearest_size, onnx_predictor
 
 LICENCE = "Apache-2.0"
 BACKGROUND_FOLDERS = ("cutouts_rgba", "backgrounds")
 PARITY_PICTURES = 12
 
 
-def network_inputs(packed: Packed, count: int) -> Iterator[np.ndarray]:
+def network_inputs(packed: Packed, count: int, sizes_wh: Sequence[Size]) -> Iterator[np.ndarray]:
     """Some pictures of ``packed`` as the network gets them, float32 (1, 3, H, W)."""
     for index in range(0, len(packed), max(1, len(packed) // count)):
         image = np.ascontiguousarray(packed[index][..., :3])
         blank = np.zeros(image.shape[:2], np.uint8)
-        framed, _ = geometry.letterbox(image, blank, nearest_size(image.shape[1::-1]))
+        framed, _ = geometry.letterbox(image, blank, nearest_size(image.shape[1::-1], sizes_wh))
         yield np.ascontiguousarray(framed.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(127.5) - 1
 
 
 def build_manifest(
-    network: MattingNetwork, name: str, version: str, metrics: dict[str, Any]
+    network: nn.Module, name: str, version: str, metrics: dict[str, Any], sizes_wh: Sequence[Size] = SIZES_WH
 ) -> dict[str, Any]:
     """The bundle's manifest, but for the file and its hash."""
-    width, height = SIZES_WH[0]
+    width, height = sizes_wh[0]
     return {
         "format": 1,
         "name": name,
@@ -67,7 +60,7 @@ def build_manifest(
             "color": "RGB",
             "mean": [127.5, 127.5, 127.5],
             "std": [127.5, 127.5, 127.5],
-            "sizes_wh": [list(size) for size in SIZES_WH],
+            "sizes_wh": [list(size) for size in sizes_wh],
             "multiple_of": STRIDE,
             "fit": "letterbox",
             "pad_value": [geometry.PAD_VALUE] * 3,
@@ -83,7 +76,7 @@ def build_manifest(
     }
 
 
-def count_parameters(network: MattingNetwork) -> int:
+def count_parameters(network: nn.Module) -> int:
     """Numbers in the exported graph: without the side outputs, which serve training only."""
     return sum(
         value.numel()
@@ -111,23 +104,25 @@ def export_checkpoint(
         ``out`` is then as it was.
     """
     state = load_checkpoint(checkpoint)
-    network = averaged_network(checkpoint).folded()
+    trained, config = averaged_network(checkpoint)
+    network = trained.folded()  # type: ignore[operator]
+    sizes_wh = [(width, height) for width, height in config.get("input_sizes", SIZES_WH)]
     packed = validation_pairs(data, cache)
     if not len(packed):
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
     used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
     used = [folder for folder in used if (data / folder).is_dir()]
     ledger = build_ledger(data, used, state["config"]["encoder_weights"])
-    width, height = SIZES_WH[0]
+    width, height = sizes_wh[0]
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model.onnx"
         export_onnx(network, model, height=height, width=width)
-        inputs = [*edge_cases(height, width), *network_inputs(packed, PARITY_PICTURES)]
+        inputs = [*edge_cases(height, width), *network_inputs(packed, PARITY_PICTURES, sizes_wh)]
         parity = check_parity(network, model, inputs)
-        measured = list(results(onnx_predictor(model), packed))
+        measured = list(results(onnx_predictor(model, sizes_wh=sizes_wh), packed))
         summary = summarise(measured)
         metrics = {name: round(value, 5) for name, value in summary["all"].items()}
-        manifest = build_manifest(network, state["config"]["name"], version, metrics)
+        manifest = build_manifest(network, config["name"], version, metrics, sizes_wh)
         log_file = checkpoint.parent / "log.txt"
         facts = Facts(
             name=state["config"]["name"],
@@ -135,7 +130,7 @@ def export_checkpoint(
             licence=LICENCE,
             gmacs=manifest["gmacs"],
             params=manifest["params"],
-            sizes_wh=SIZES_WH,
+            sizes_wh=sizes_wh,
             config=state["config"],
             counters=state["counters"],
             summary=summary,

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 
 PYRAMID_LEVELS = 5
-WEIGHTS = {"bce": 1.0, "iou": 0.5, "l1": 1.0, "laplacian": 1.0, "gradient": 1.0, "side": 0.3}
+WEIGHTS = {
+    "bce": 1.0,
+    "iou": 0.5,
+    "l1": 1.0,
+    "laplacian": 1.0,
+    "gradient": 1.0,
+    "composition": 0.0,
+    "side": 0.3,
+}
+
+
+def merge_weights(changes: Mapping[str, float]) -> dict[str, float]:
+    """``WEIGHTS`` with ``changes``; a term of weight 0 is not computed, and left out here.
+
+    Raises
+    ------
+    ValueError
+        If there is no such term, or none is left.
+    """
+    if unknown := sorted(set(changes) - set(WEIGHTS)):
+        raise ValueError(f"losses: no term {', '.join(unknown)}; there are {', '.join(WEIGHTS)}")
+    weights = {name: weight for name, weight in {**WEIGHTS, **changes}.items() if weight}
+    if not weights:
+        raise ValueError("losses: every term has weight 0")
+    return weights
 
 
 def believed_target(alpha: torch.Tensor, predicted: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
@@ -43,7 +67,7 @@ def laplacian_pyramid(x: torch.Tensor, levels: int = PYRAMID_LEVELS) -> list[tor
 
 def laplacian(predicted: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """L1 between Laplacian pyramids, coarser levels weighing more, per picture (N,)."""
-    total = torch.zeros(predicted.shape[0])
+    total = predicted.new_zeros(predicted.shape[0])
     for level, detail in enumerate(laplacian_pyramid(predicted - alpha)):
         total = total + 2.0**level / PYRAMID_LEVELS * detail.abs().mean((1, 2, 3))
     return total
@@ -64,14 +88,39 @@ def gradient(predicted: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     return (across.sum((1, 2, 3)) + down.sum((1, 2, 3))) / (band.sum((1, 2, 3)) + 1)
 
 
+def composition(predicted: torch.Tensor, alpha: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """L1 between the pictures that both alphas make of ``image`` over another background, per picture (N,).
+
+    The background is the next picture of the batch, so an error counts where it would show. ``image`` is
+    (N, 3, H, W) in -1..1; the result is on the scale of alpha.
+    """
+    shown = (image - image.roll(1, 0)).abs().mean(1, keepdim=True) / 2
+    return ((predicted - alpha).abs() * shown).mean((1, 2, 3))
+
+
+def coherence(predicted: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Temporal coherence: L1 between the changes from frame to frame of both, per clip (N,).
+
+    Parameters
+    ----------
+    predicted, alpha : float (N, T, 1, H, W), 0..1
+        T frames of N clips, at least two.
+    """
+    error = predicted - alpha
+    return (error[:, 1:] - error[:, :-1]).abs().mean((1, 2, 3, 4))
+
+
 def matting_loss(
     logits: torch.Tensor,
     sides: Sequence[torch.Tensor],
     alpha: torch.Tensor,
     trust: torch.Tensor,
     edge: torch.Tensor,
+    *,
+    image: torch.Tensor | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """All terms, unweighted, and ``total``, weighted by ``WEIGHTS``.
+    """``total``, weighted, and every term in it, unweighted.
 
     Parameters
     ----------
@@ -82,19 +131,32 @@ def matting_loss(
     alpha : float32 (N, 1, H, W), 0..1
     trust, edge : float32 (N,)
         How far the mask is believed as a whole, and along its outline.
+    image : float32 (N, 3, H, W), -1..1, optional
+        For ``composition`` only.
+    weights : mapping, optional
+        From ``merge_weights``; only its terms are computed. ``WEIGHTS`` by default.
     """
+    weights = merge_weights({}) if weights is None else weights
     predicted = torch.sigmoid(logits)
     target = believed_target(alpha, predicted, trust)
-    terms = {
-        "bce": F.binary_cross_entropy_with_logits(logits, target),
-        "iou": (soft_iou(predicted, alpha) * trust).mean(),
-        "l1": (predicted - target).abs().mean(),
-        "laplacian": (laplacian(predicted, alpha) * edge).mean(),
-        "gradient": (gradient(predicted, alpha) * edge).mean(),
-        "side": torch.stack([_side(side, alpha) for side in sides]).mean(),
+    compute = {
+        "bce": lambda: F.binary_cross_entropy_with_logits(logits, target),
+        "iou": lambda: (soft_iou(predicted, alpha) * trust).mean(),
+        "l1": lambda: (predicted - target).abs().mean(),
+        "laplacian": lambda: (laplacian(predicted, alpha) * edge).mean(),
+        "gradient": lambda: (gradient(predicted, alpha) * edge).mean(),
+        "composition": lambda: (composition(predicted, alpha, _needed(image)) * trust).mean(),
+        "side": lambda: torch.stack([_side(side, alpha) for side in sides]).mean(),
     }
-    terms["total"] = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
-    return terms
+    terms = {name: compute[name]() for name in weights}
+    total = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+    return {"total": total, **terms}
+
+
+def _needed(image: torch.Tensor | None) -> torch.Tensor:
+    if image is None:
+        raise ValueError("image: expected the pictures, which the composition loss needs, got None")
+    return image
 
 
 def _side(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

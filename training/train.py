@@ -1,8 +1,8 @@
 """The loop of a training run; ``livecut train`` is its command.
 
-The learning rate follows the clock: a run of so many minutes ends when they are over, however fast the machine
-is, and the log says how many pictures that was. On cores shared with other work set ``OMP_WAIT_POLICY=passive``:
-threads that spin while they wait for each other cost several times the speed.
+The learning rate follows the clock: a run of so many minutes ends when they are over, however fast the
+machine is, and the log says how many pictures that was. On cores shared with other work set
+``OMP_WAIT_POLICY=passive``: threads that spin while they wait for each other cost several times the speed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .model.build import build_network
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
 from .optimiser import averaged_copy, follow, make_optimiser, share_at
+from .predictors import torch_predictor
 from .record import VALIDATED, Record
 
 LOG_EVERY_STEPS = 50
@@ -256,13 +257,12 @@ class Trainer:
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Measure the averaged network on the held-out pairs, log it, and draw some of them."""
-        predict = evaluate.torch_predictor(
-            self.average, device=self.device, bfloat16=self.config.run.bfloat16
+        sizes_wh = [(width, height) for width, height in self.config.input_sizes]
+        predict = torch_predictor(
+            self.average, sizes_wh, device=self.device, bfloat16=self.config.run.bfloat16
         )
         measured = []
-        for result in evaluate.results(
-            predict, self.validation, VALIDATED, [(w, h) for w, h in self.config.input_sizes]
-        ):
+        for result in evaluate.results(predict, self.validation, VALIDATED):
             measured.append(result)
             if self.stopping:
                 return {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from multiprocessing.sharedctypes import Synchronized
 
 import cv2
@@ -63,6 +63,17 @@ class Batch:
     alpha: torch.Tensor
     trust: torch.Tensor
     edge: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``; without waiting where the memory is page-locked."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory; the loader calls this for a GPU."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        return type(self)(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
 def to_network(image: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ... import kernels
+
 PAD_VALUE = 114  # the letterbox bars of the network's input, 0..255
 CLOSE_UPS = 0.22  # share of crops in which the subject runs out of the picture
 CLOSE_UP_ZOOM = (0.35, 0.65)
@@ -21,17 +23,25 @@ def fit_inside(frame_wh: tuple[float, float], input_wh: tuple[int, int]) -> tupl
 def letterbox(
     image: np.ndarray, alpha: np.ndarray, input_wh: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lay ``image`` (H, W, 3) and ``alpha`` (H, W), uint8, into an input; its bars are background."""
-    x, y, width, height = fit_inside(image.shape[1::-1], input_wh)
-    if image.shape[1::-1] != (width, height):
-        mode = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
-        image = cv2.resize(image, (width, height), interpolation=mode)
+    """Lay ``image`` (H, W, 3) and ``alpha`` (H, W), uint8, into an input; its bars are background.
+
+    The picture goes through the engine's own kernel, so that a network meets in training what it will meet at
+    work; only the rounding to uint8 is added.
+    """
+    frame_wh = (image.shape[1], image.shape[0])
+    geometry = kernels.fit(frame_wh, input_wh)
+    framed = np.empty((1, input_wh[1], input_wh[0], 3), np.uint8)
+    kernels.preprocess(
+        np.ascontiguousarray(image), format="RGB", geometry=geometry, layout="NHWC",
+        pad_value=(PAD_VALUE,) * 3, out=framed,
+    )  # fmt: skip
+    x, y, width, height = geometry.roi
+    if frame_wh != (width, height):
+        mode = cv2.INTER_AREA if width < frame_wh[0] else cv2.INTER_LINEAR
         alpha = cv2.resize(alpha, (width, height), interpolation=mode)
-    framed = np.full((input_wh[1], input_wh[0], 3), PAD_VALUE, np.uint8)
     framed_alpha = np.zeros((input_wh[1], input_wh[0]), np.uint8)
-    framed[y : y + height, x : x + width] = image
     framed_alpha[y : y + height, x : x + width] = alpha
-    return framed, framed_alpha
+    return framed[0], framed_alpha
 
 
 def corners(width: float, height: float) -> np.ndarray:
