@@ -15,6 +15,7 @@ PACKAGES = [
     "livecut.cli",
     "livecut.engine",
     "livecut.engine.backends",
+    "livecut.engine.cuda",
     "livecut.engine.sinks",
     "livecut.engine.sources",
     "livecut.export",

@@ -47,6 +47,22 @@ class DeviceUnavailable(BackendError):
     """The backend, device or precision that was asked for is not to be had here."""
 
 
+class DriverTooOld(DeviceUnavailable):
+    """The NVIDIA driver is older than what is installed needs."""
+
+
+class WrongDevice(DeviceUnavailable):
+    """An engine plan was built for another GPU than this one."""
+
+
+class OutOfDeviceMemory(BackendError, MemoryError):
+    """The GPU has not enough free memory; everything taken so far has been given back."""
+
+
+class DeviceLost(BackendError):
+    """The GPU stopped answering, or refuses everything after a fault (the driver logs it as an Xid)."""
+
+
 class SourceError(LivecutError, OSError):
     """A source cannot be opened or read."""
 
