@@ -4,9 +4,9 @@
           -> edge detection and repair -> cut-out
 
 The article gives kernels, channels, activations and the input, 256 x 256 x 3. What it leaves open is decided
-here and said: convolutions keep the size in the generator and halve it in the discriminator; the cut-out stands
-on magenta, the corner of the colour cube that photographs come near least; alpha is read off the cut-out by
-asking how far each pixel has moved from the picture towards magenta.
+here and said: convolutions keep the size in the generator and halve it in the discriminator; the cut-out
+stands on magenta, the corner of the colour cube that photographs come near least; alpha is read off the
+cut-out by asking how far each pixel has moved from the picture towards magenta.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A map (N, 1, h, w) of how real each part of a cut-out looks, as logits; its sigmoid is the article's."""
+    """A map (N, 1, h, w) of how real each part of a cut-out looks: logits, the sigmoid is in the loss."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -31,8 +32,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         widths = [channels_in, *channels]
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(before, after, 4, 2, 1))
-            for before, after in zip(widths, widths[1:], strict=False)
+            spectral_norm(nn.Conv2d(before, after, 4, 2, 1)) for before, after in itertools.pairwise(widths)
         )
         self.score = spectral_norm(nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
