@@ -37,7 +37,7 @@ class HostBuffer:
         What the backend made of this memory (bound tensors, an infer request, device pointers).
     """
 
-    __slots__ = ("alpha", "alpha_nchw", "binding", "input")
+    __slots__ = ("__weakref__", "alpha", "alpha_nchw", "binding", "input")
 
     def __init__(self, size_wh: tuple[int, int], allocate: Allocator = aligned_zeros) -> None:
         width, height = size_wh
@@ -65,6 +65,8 @@ class Slot:
     engine: Any = None
     """The opened backend that ``buffer`` belongs to."""
     buffer: HostBuffer | None = None
+    in_flight: bool = False
+    """Between ``Session.submit`` and ``Session.collect``: ``buffer`` belongs to the device."""
     geometry: Any = None
     small: np.ndarray | None = None
     """The frame at network size, uint8 ``(h, w, 3)`` RGB: the guide for refining."""

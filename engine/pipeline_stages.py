@@ -126,12 +126,19 @@ class Stages:
 
     @_raises_typed(INFER)
     def infer(self, slot: Slot) -> Slot:
-        """Run the network."""
+        """Run the network; on a device that works by itself, only start it."""
         if not slot.frame.repeated:
             start = self.clock.now()
-            self.session.infer(slot)
+            self.session.submit(slot)
             slot.durations[INFER] = self.clock.now() - start
         return slot
+
+    @_raises_typed(INFER)
+    def _collect(self, slot: Slot) -> None:
+        if slot.in_flight:
+            start = self.clock.now()
+            self.session.collect(slot)
+            slot.durations[INFER] += self.clock.now() - start
 
     @_raises_typed(POSTPROCESS)
     def postprocess(self, slot: Slot, output: Output) -> Output:
@@ -140,6 +147,7 @@ class Stages:
         if frame.repeated:
             output.repeat_of = frame
             return output
+        self._collect(slot)
         start = self.clock.now()
         output.repeat_of = None
         output.frame = self.session.postprocess(slot, self.compositor, output.frame)

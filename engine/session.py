@@ -45,8 +45,9 @@ class Matte:
 class Session:
     """One model on one backend, for one stream of frames or any number of pictures.
 
-    Not to be shared between threads, except that ``preprocess``, ``infer`` and ``postprocess`` of different
-    slots may run at the same time on one thread each, in the order of the frames: so the pipeline does.
+    Not to be shared between threads, except that ``preprocess``, ``submit`` and ``collect`` with
+    ``postprocess`` of different slots may run at the same time on one thread each, in the order of the
+    frames: so the pipeline does.
 
     Parameters
     ----------
@@ -155,6 +156,8 @@ class Session:
 
         Allocates only when the frame's size differs from that of the slot's last one.
         """
+        if slot.in_flight:
+            self.collect(slot)  # a frame that was given up: its buffer is the device's until then
         frame_wh = (frame.width, frame.height)
         if slot.frame_wh != frame_wh or slot.engine not in self._engines.values():
             self._fit_slot(slot, frame_wh)
@@ -187,11 +190,28 @@ class Session:
 
     def infer(self, slot: Slot) -> None:
         """Run the network on ``slot``, after ``preprocess`` and in the order of the frames."""
+        self.submit(slot)
+        self.collect(slot)
+
+    def submit(self, slot: Slot) -> None:
+        """Start the network on ``slot``, after ``preprocess`` and in the order of the frames.
+
+        On a GPU this returns at once, and frames may be submitted before earlier ones are collected. On a CPU
+        the work is done here.
+        """
         engine = slot.engine
-        if self._state_of is not engine:
-            self._state, self._state_of = engine.new_state(), engine
         with engine.thread_context():
-            self._state = engine.infer(slot.buffer, self._state)
+            if self._state_of is not engine:
+                self._state, self._state_of = engine.new_state(), engine
+            self._state = engine.submit(slot.buffer, self._state)
+        slot.in_flight = True
+
+    def collect(self, slot: Slot) -> None:
+        """Wait until the alpha of a submitted ``slot`` can be read; nothing for one that was not."""
+        if slot.in_flight:
+            slot.in_flight = False
+            with slot.engine.thread_context():
+                slot.engine.collect(slot.buffer)
 
     def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
         """Check and smooth the slot's alpha, and compose the output frame from it.

@@ -49,6 +49,10 @@ class Backend(ABC):
     times, ``close`` exactly once, also after an error in ``open``. ``infer`` is called from one thread at a
     time, inside ``thread_context()`` of that thread; ``new_buffer`` may be called from another thread
     meanwhile.
+
+    ``infer`` is ``submit`` and ``collect`` in one. A backend whose device works by itself implements these
+    two, so that several frames are in flight: ``submit`` in the order of the frames from one thread,
+    ``collect`` once for each of them, in any order, from another.
     """
 
     name: ClassVar[str]
@@ -90,6 +94,17 @@ class Backend(ABC):
         host. ``state`` is spent: it may be overwritten. Raises BackendError if the device fails; the
         backend is then only good for ``close``.
         """
+
+    def submit(self, buffer: HostBuffer, state: State) -> State:
+        """Start the model on ``buffer.input``; return the state for the next frame without waiting for it.
+
+        Until ``collect`` returns, ``buffer`` is the device's: neither read nor write it. What ``infer`` may
+        raise, this and ``collect`` may raise. By default the work is done here.
+        """
+        return self.infer(buffer, state)
+
+    def collect(self, buffer: HostBuffer) -> None:  # noqa: B027 - where submit has done it all, nothing waits
+        """Wait until ``buffer.alpha`` of the last ``submit`` is readable on the host."""
 
     def warm_up(self) -> None:
         """Run once on zeros: what a runtime puts off until the first inference is then done."""
