@@ -15,6 +15,8 @@ PACKAGES = [
     "livecut.cli",
     "livecut.engine",
     "livecut.engine.backends",
+    "livecut.engine.bench",
+    "livecut.engine.bench.sensors",
     "livecut.engine.cuda",
     "livecut.engine.sinks",
     "livecut.engine.sources",
@@ -72,6 +74,7 @@ setup(
     include_package_data=False,
     package_data={
         "livecut": ["py.typed"],
+        "livecut.export": ["recipes/*.toml"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
         "livecut.training": ["configs/*.toml"],
     },

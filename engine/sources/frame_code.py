@@ -11,9 +11,10 @@ import numpy as np
 
 INDEX_BITS = 24
 """Indices are taken modulo ``2 ** INDEX_BITS``: 77 hours at 60 frames a second."""
-_COLUMNS, _ROWS = 16, 2
+CODE_WIDTH, CODE_HEIGHT = 16, 2
+"""Blocks in a row, and rows of blocks."""
 _WIDTHS_PER_FRAME = 96  # a block is 1/96 of the frame's width: 20 px at 1920
-SMALLEST_WIDTH, SMALLEST_HEIGHT = _COLUMNS, _ROWS
+SMALLEST_WIDTH, SMALLEST_HEIGHT = CODE_WIDTH, CODE_HEIGHT
 
 
 def _crc8(value: int) -> int:
@@ -34,7 +35,10 @@ def strip_wh(width: int) -> tuple[int, int]:
 
 def _edges(width: int) -> tuple[list[int], list[int]]:
     block = max(width / _WIDTHS_PER_FRAME, 1.0)
-    return ([round(i * block) for i in range(_COLUMNS + 1)], [round(i * block) for i in range(_ROWS + 1)])
+    return (
+        [round(i * block) for i in range(CODE_WIDTH + 1)],
+        [round(i * block) for i in range(CODE_HEIGHT + 1)],
+    )
 
 
 def encode_index(plane: np.ndarray, index: int, *, black: int = 0, white: int = 255) -> None:
@@ -58,8 +62,8 @@ def encode_index(plane: np.ndarray, index: int, *, black: int = 0, white: int = 
         raise ValueError(f"plane: the code needs {SMALLEST_WIDTH}x{rows[-1]} pixels, got {width}x{height}")
     gray = (index ^ (index >> 1)) & ((1 << INDEX_BITS) - 1)
     bits = gray << 8 | _crc8(gray)
-    for i in range(_COLUMNS * _ROWS):
-        row, column = divmod(i, _COLUMNS)
+    for i in range(CODE_WIDTH * CODE_HEIGHT):
+        row, column = divmod(i, CODE_WIDTH)
         plane[rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = (
             white if bits >> (31 - i) & 1 else black
         )
@@ -74,16 +78,25 @@ def decode_index(plane: np.ndarray) -> int | None:
     columns, rows = _edges(width)
     if width < SMALLEST_WIDTH or height < rows[-1]:
         return None
-    bits = 0
-    for i in range(_COLUMNS * _ROWS):
-        row, column = divmod(i, _COLUMNS)
+    bits = np.zeros((CODE_HEIGHT, CODE_WIDTH), bool)
+    for i in range(CODE_WIDTH * CODE_HEIGHT):
+        row, column = divmod(i, CODE_WIDTH)
         block = plane[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
         if block.ndim == 3:
             block = block[..., :3]
         # The middle half of the block: the rim is blurred by scalers and codecs.
         inset_y, inset_x = block.shape[0] // 4, block.shape[1] // 4
         middle = block[inset_y : block.shape[0] - inset_y, inset_x : block.shape[1] - inset_x]
-        bits = bits << 1 | int(middle.mean() > 127)
+        bits[row, column] = middle.mean() > 127
+    return decode_bits(bits)
+
+
+def decode_bits(white: np.ndarray) -> int | None:
+    """The index of a code of which each block is known to be white or black; None if it is not valid.
+
+    ``white`` is bool, ``(CODE_HEIGHT, CODE_WIDTH)``.
+    """
+    bits = int.from_bytes(np.packbits(white).tobytes(), "big")
     gray, crc = bits >> 8, bits & 0xFF
     if _crc8(gray) != crc:
         return None

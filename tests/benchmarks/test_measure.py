@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks import measure
 from benchmarks.measure import Summary, Warn, interleave, median_interval, paired_ratio, unpaired_ratio
+from livecut.engine.bench import statistics
+from livecut.engine.bench import watch as watching
 
 
 class CountingClock:
@@ -98,7 +100,7 @@ def test_interleave_switches_collection_on_again_after_a_contender_failed(clock)
 
 @pytest.mark.parametrize("ratio_of", [paired_ratio, unpaired_ratio])
 def test_interval_holds_the_true_ratio_about_as_often_as_it_says(ratio_of, rng, monkeypatch):
-    monkeypatch.setattr(measure, "RESAMPLES", 400)
+    monkeypatch.setattr(statistics, "RESAMPLES", 400)
     held = 0
     for _ in range(200):
         top, bottom = 3 * rng.lognormal(0, 0.1, 30), rng.lognormal(0, 0.1, 30)
@@ -166,10 +168,10 @@ def test_every_warning_says_what_it_means():
 def test_watch_warns_of_other_processes_stolen_time_and_a_changed_clock(monkeypatch):
     wall, busy, yard = iter([100.0, 110.0]), iter([(50.0, 1.0), (58.0, 2.0)]), iter([1.0, 1.2])
     own = iter([5.0, 6.0])
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(wall))
-    monkeypatch.setattr(measure, "_machine_seconds", lambda: next(busy))
-    monkeypatch.setattr(measure, "_own_seconds", lambda: next(own))
-    monkeypatch.setattr(measure, "yardstick", lambda: next(yard))
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(watching, "_machine_seconds", lambda: next(busy))
+    monkeypatch.setattr(watching, "_own_seconds", lambda: next(own))
+    monkeypatch.setattr(watching, "yardstick", lambda: next(yard))
     with measure.Watch() as watch:
         pass
     assert watch.other_cores == pytest.approx(0.7)

@@ -1,0 +1,190 @@
+"""One timed run: cameras that never wait, pipelines as they ship, and a look at what came out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from ..clock import Clock, MonotonicClock
+from ..compositor import Compositor
+from ..errors import BackendError
+from ..pipeline import Pipeline
+from ..session import Session
+from ..sources.synthetic import SyntheticSource
+from ..stats import Progress, StreamReport
+from ..threads import available_cpus
+from .figures import Figures, Stream, figures
+from .gate import GateReport, GateSink, Offline, judge
+from .marking import marked
+from .sampler import Sampler
+from .sensors import Sensor
+from .settings import Settings
+from .watch import Watch
+
+log = logging.getLogger("livecut")
+CHECKS = 24
+"""Outputs of a run that are compared with the offline reference, all streams together."""
+
+SessionMaker = Callable[[Settings], Session]
+
+
+def open_session(settings: Settings) -> Session:
+    """A session as the settings ask for, whose alphas carry the index of their picture."""
+    from ..backends import select_backend
+
+    make, reason = select_backend(settings.backend)
+    session = Session(
+        settings.model,
+        backend=marked(make, settings.size_wh),
+        precision=settings.precision,
+        threads=threads_of(settings),
+        size_wh=settings.input_size_wh,
+        temporal=settings.temporal,
+    )
+    session.reason = reason
+    return session
+
+
+def threads_of(settings: Settings) -> int | None:
+    """Threads of each session: those asked for, else the cores shared out among the streams."""
+    if settings.threads is not None or settings.streams == 1:
+        return settings.threads
+    return max(1, available_cpus() // settings.streams)
+
+
+class Run:
+    """Measures one configuration, once.
+
+    Parameters
+    ----------
+    settings : Settings
+    sensors : sequence of Sensor
+        Looked at once a second.
+    make_session, make_reference : callable
+        The session that is timed, and the one its outputs are compared with afterwards.
+    clock : Clock
+        Of cameras, pipelines and sinks.
+    on_progress : callable, optional
+        Called with the first stream's progress about ten times a second.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sensors: Sequence[Sensor] = (),
+        make_session: SessionMaker = open_session,
+        make_reference: SessionMaker = open_session,
+        clock: Clock | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.settings, self.sensors, self.on_progress = settings, sensors, on_progress
+        self.make_session, self.make_reference = make_session, make_reference
+        self.clock = clock or MonotonicClock()
+        self._pipelines: list[Pipeline] = []
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the run early; what was measured until then is reported. From any thread."""
+        self._stopped = True
+        for pipeline in list(self._pipelines):
+            pipeline.stop()
+
+    def measure(self) -> Figures:
+        """Open, run, close, compare.
+
+        Raises
+        ------
+        LivecutError
+            What opening a session or running a stream raises.
+        """
+        settings, now = self.settings, self.clock.now
+        sessions: list[Session] = []
+        opening: list[float] = []
+        sinks: list[GateSink] = []
+        try:
+            for _ in range(settings.streams):
+                start = now()
+                sessions.append(self.make_session(settings))
+                info = sessions[-1].warm_up(settings.size_wh)
+                opening.append(now() - start)
+            every = max(1, settings.frames * settings.streams // CHECKS)
+            for number, session in enumerate(sessions):
+                sinks.append(
+                    GateSink(
+                        settings.output, settings.frames, every=every, seed=settings.seed + number, clock=now
+                    )
+                )
+                self._pipelines.append(
+                    Pipeline(
+                        SyntheticSource(settings.camera(number), clock=self.clock),
+                        session,
+                        Compositor(settings.output),
+                        sinks[-1],
+                        clock=self.clock,
+                        on_progress=self.on_progress if number == 0 else None,
+                    )
+                )
+            if self._stopped:
+                self.stop()  # it came before there was a pipeline to stop
+            watch, sampler = Watch(), Sampler(self.sensors, clock=now)
+            with watch, sampler:
+                started = now()
+                reports = run_all(self._pipelines)
+            manifest = sessions[0].manifest
+            input_wh = sessions[0].size_wh or manifest.size_for(settings.size_wh)
+        finally:
+            for session in sessions:
+                session.close()
+        gates = self._judge(sinks)
+        streams = [
+            Stream(sink, report, gate) for sink, report, gate in zip(sinks, reports, gates, strict=True)
+        ]
+        return figures(
+            settings, streams, manifest=manifest, input_wh=input_wh, info=info, opening_seconds=opening,
+            started=started, watch=watch, sampler=sampler,
+        )  # fmt: skip
+
+    def _judge(self, sinks: Sequence[GateSink]) -> list[GateReport]:
+        """Do each stream's checked frames again with a session that was not timed."""
+        from ..sources.scene import Scene
+
+        settings = self.settings
+        with self.make_reference(settings) as reference:
+            reports = []
+            for number, sink in enumerate(sinks):
+                scene = Scene(*settings.size_wh, settings.fps, settings.seed + number, "BGR")
+                offline = Offline(reference, scene, settings.output, settings.fps)
+                reports.append(judge(sink, offline, checks=max(4, CHECKS // len(sinks))))
+            return reports
+
+
+def run_all(pipelines: Sequence[Pipeline]) -> list[StreamReport]:
+    """Run every pipeline at the same time, the first on this thread; the first error ends all of them."""
+    errors: list[BaseException] = []
+
+    def run(pipeline: Pipeline) -> None:
+        try:
+            pipeline.run()
+        except BaseException as error:
+            errors.append(error)
+            for other in pipelines:
+                if other is not pipeline:
+                    other.stop()
+
+    threads = [
+        threading.Thread(target=run, args=(pipeline,), name=f"livecut-stream-{number}", daemon=True)
+        for number, pipeline in enumerate(pipelines[1:], start=1)
+    ]
+    for thread in threads:
+        thread.start()
+    run(pipelines[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    reports = [pipeline.report for pipeline in pipelines]
+    if any(report is None for report in reports):
+        raise BackendError("a stream ended without a report")
+    return [report for report in reports if report is not None]
