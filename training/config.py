@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,10 @@ class Config:
         The sizes (width, height) to validate at and to offer in the bundle.
     adversarial : Adversarial, optional
         Absent, the network learns alone.
+    frames : int
+        Of a clip; 0 trains on single pictures. On clips the network needs ``memory``.
+    learns : list of str
+        On clips: what the names of the weights that may change begin with; empty for all.
     """
 
     name: str
@@ -103,6 +107,8 @@ class Config:
     losses: dict[str, float] = field(default_factory=dict)
     input_sizes: list[list[int]] = field(default_factory=lambda: [list(size) for size in SIZES_WH])
     adversarial: Adversarial | None = None
+    frames: int = 0
+    learns: list[str] = field(default_factory=list)
 
 
 def load_config(name: str | Path) -> Config:
@@ -116,6 +122,13 @@ def load_config(name: str | Path) -> Config:
         If there is no such configuration, or a key is missing or unknown.
     """
     return parse_config(_read(name), str(name))
+
+
+def adjusted(config: Config, *, minutes: float | None, workers: int | None, threads: int | None) -> Config:
+    """``config`` with what is not None in the place of its own."""
+    changes = {"minutes": minutes, "workers": workers, "threads": threads}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(config, run=replace(config.run, **given))  # type: ignore[arg-type]
 
 
 def parse_config(table: Mapping[str, Any], where: str) -> Config:
@@ -134,6 +147,8 @@ def parse_config(table: Mapping[str, Any], where: str) -> Config:
     _check_choice(where, "optimiser.kind", config.optimiser.kind, OPTIMISERS)
     if config.method == "article" and config.adversarial is None:
         raise ValueError(f"{where}: [adversarial] is missing: method article has a discriminator")
+    if config.frames and not (config.frames >= 2 and config.network.get("memory")):
+        raise ValueError(f"{where}: frames: expected at least 2, and a network with memory = true")
     return config
 
 

@@ -57,7 +57,11 @@ class Objective(Protocol):
 
 
 def make_objective(config: Config, device: torch.device) -> Objective:
-    """The objective of ``config.method``."""
+    """The objective of ``config.method``, or that of clips."""
+    from .recall import Recall  # which needs Step
+
+    if config.frames:
+        return Recall(config, device)
     return Article(config, device) if config.method == "article" else Matting(config, device)
 
 

@@ -20,13 +20,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..engine.errors import LivecutError
 from . import evaluate
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import Config
 from .data.cache import pack
 from .data.catalogue import read_catalogue
+from .data.clips import ClipMaker, ClipStream
 from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
-from .device import default_workers, describe, prepare
+from .device import describe, prepare
 from .model.build import build_network
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
@@ -39,7 +41,7 @@ MAX_BAD_STEPS = 5  # in a row, before the run is given up
 CHECKPOINT = "checkpoint.pt"
 
 
-class TrainingError(RuntimeError):
+class TrainingError(LivecutError, RuntimeError):
     """Training cannot go on."""
 
 
@@ -127,12 +129,27 @@ class Trainer:
         self.stopping = False
 
     def start_from(self, path: Path) -> None:
-        """Take the averaged weights of another run of the same network: its folder, or a checkpoint of it."""
+        """Take the averaged weights of another run, its folder or a checkpoint, where name and shape agree.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read, or is of so different a network that less than half agrees.
+        """
         path = path / CHECKPOINT if path.is_dir() else path
-        state = load_checkpoint(path, self.config.network)
-        self.network.load_state_dict(state["average"])
-        self.average.load_state_dict(state["average"])
-        self.log(f"starts from {path.parent.name}/{path.name}, step {state['counters']['step']}")
+        state = load_checkpoint(path)
+        own = self.network.state_dict()
+        held = state["average"].items()
+        taken = {name: value for name, value in held if name in own and own[name].shape == value.shape}
+        if 2 * len(taken) < len(own):
+            raise CheckpointError(
+                f"{path}: of another network: {len(taken)} of {len(own)} tensors agree; "
+                "start from a run of this configuration's network"
+            )
+        for network in (self.network, self.average):
+            network.load_state_dict(taken, strict=False)
+        step, share = state["counters"]["step"], f"{len(taken)} of {len(own)} tensors"
+        self.log(f"starts from {path.parent.name}/{path.name}, step {step}: {share}")
 
     def stop(self) -> None:
         """Ask ``run`` to save and return after the step it is at. May be called from a signal handler."""
@@ -177,10 +194,11 @@ class Trainer:
         self.validate()
 
     def _batches(self, progress: Any, context: Any) -> Iterator[Batch]:
-        workers = default_workers(self.device, self.config.run.workers)
-        stream = SceneStream(
-            SceneMaker(self.training), self.config.stages, progress, self.config.seed + self.step
-        )
+        workers = self.config.run.workers
+        maker, stages, seed = SceneMaker(self.training), self.config.stages, self.config.seed + self.step
+        stream: SceneStream | ClipStream = SceneStream(maker, stages, progress, seed)
+        if self.config.frames:
+            stream = ClipStream(ClipMaker(maker), stages, progress, self.config.frames, seed)
         return iter(
             DataLoader(
                 stream,

@@ -115,7 +115,7 @@ def compose(
         placed = place(subject, (width, height), len(subjects), rng)
         sharp = placed[..., 3].astype(np.float32) / 255
         alpha = _softened(sharp, rng.uniform(0.3, 1.0)) if rng.random() < 0.7 else sharp
-        colour = _relight(placed[..., :3].astype(np.float32), alpha, image, rng)
+        colour = relight(placed[..., :3].astype(np.float32), alpha, image, rng)
         if rng.random() < 0.55:
             image = image * (1 - shadow(alpha, rng))[..., None]
         image = colour * alpha[..., None] + image * (1 - alpha[..., None])
@@ -166,9 +166,7 @@ def shadow(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _relight(
-    colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Vary a subject's light; part of the time towards the mean of the scene, which hides it better."""
     if rng.random() < 0.35:
         weight = float(alpha.sum()) + 1e-3

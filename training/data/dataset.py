@@ -114,6 +114,7 @@ class SceneMaker:
         self.subjects = _normalised(
             {name: share for name, share in SUBJECTS.items() if name in self.by_source}
         )
+        self.pairs = _normalised({name: SOURCES[name] for name in self.by_source if name in SOURCES})
         if not self.subjects:
             raise ValueError(
                 "no labelled picture to train on: the data folder holds neither pairs nor cut-outs"
@@ -164,22 +165,31 @@ class SceneMaker:
     def _composite(
         self, frame_wh: tuple[int, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        chance, picture = rng.random(), None
-        if chance < 0.5 and self.photos:
-            picture = self.packed[rng.choice(self.photos)]
-        elif chance < 0.85 and self.plates:
-            picture = self.packed[rng.choice(self.plates)]
-        background = backdrop(picture, frame_wh, rng)
+        background = backdrop(self.draw_behind(rng), frame_wh, rng)
         count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
         if rng.random() < CROWDS:
-            background = crowd(background, [self._subject(rng) for _ in range(2)], rng)
+            background = crowd(background, [self.draw_subject(rng) for _ in range(2)], rng)
             count = 1
-        return compose(background, [self._subject(rng) for _ in range(count)], rng)
+        return compose(background, [self.draw_subject(rng) for _ in range(count)], rng)
 
-    def _subject(self, rng: np.random.Generator) -> np.ndarray:
+    def draw_behind(self, rng: np.random.Generator) -> np.ndarray | None:
+        """A picture to put behind a subject, uint8 (H, W, 3); None: draw a background."""
+        chance = rng.random()
+        if chance < 0.5 and self.photos:
+            return self.packed[rng.choice(self.photos)]
+        if chance < 0.85 and self.plates:
+            return self.packed[rng.choice(self.plates)]
+        return None
+
+    def draw_subject(self, rng: np.random.Generator) -> np.ndarray:
+        """A subject cut out of its picture, uint8 (h, w, 4)."""
         folder = _pick(self.subjects, rng)
         rgba = self.packed[rng.choice(self.by_source[folder])]
         return cut_out(rgba, tighten=folder not in CLEAN_OUTLINES)
+
+    def draw_pair(self, rng: np.random.Generator) -> np.ndarray:
+        """A labelled picture, uint8 (H, W, 4)."""
+        return self.packed[rng.choice(self.by_source[_pick(self.pairs, rng)])]
 
 
 class SceneStream(IterableDataset):
@@ -208,10 +218,14 @@ class SceneStream(IterableDataset):
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
-            now = self.progress.value
-            stage = next((stage for stage in self.stages if now < stage.until), self.stages[-1])
+            stage = stage_at(self.stages, self.progress.value)
             width, height = stage.sizes[int(rng.integers(len(stage.sizes)))]
             yield self.maker.batch((width, height), stage.batch, rng)
+
+
+def stage_at(stages: Sequence[Stage], progress: float) -> Stage:
+    """The stage in force at ``progress`` 0..1 of the run."""
+    return next((stage for stage in stages if progress < stage.until), stages[-1])
 
 
 def _normalised(shares: dict[str, float]) -> dict[str, float]:

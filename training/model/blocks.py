@@ -40,12 +40,12 @@ class ContextBlock(nn.Module):
     def __init__(self, channels: int, expansion: int = 3) -> None:
         super().__init__()
         hidden = channels * expansion
+        last = ConvBlock(hidden, channels, 1, linear=True)
+        assert isinstance(last.norm, nn.BatchNorm2d)
+        nn.init.zeros_(last.norm.weight)
         self.layers = nn.Sequential(
-            ConvBlock(channels, hidden, 1),
-            ConvBlock(hidden, hidden, 5, groups=hidden),
-            ConvBlock(hidden, channels, 1, linear=True),
+            ConvBlock(channels, hidden, 1), ConvBlock(hidden, hidden, 5, groups=hidden), last
         )
-        nn.init.zeros_(self.layers[-1].norm.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.layers(x)

@@ -29,6 +29,7 @@ class Memory(nn.Module):
         self.keep = nn.Conv2d(c8, 1, 1)
         for layer in (self.recall16, self.recall8, self.keep):
             nn.init.zeros_(layer.weight)
+        assert self.keep.bias is not None
         nn.init.constant_(self.keep.bias, -1.0)
 
     def recall(self, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
