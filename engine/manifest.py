@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ManifestError, ModelError
+from .errors import ManifestError, ModelError, UsageError
 
 FORMAT = 1
 Shape = tuple[int | None, ...]
@@ -156,13 +156,17 @@ class Manifest:
                 f"{self.sha256[:12]}...; the file is damaged or was replaced: install the bundle again"
             )
 
-    def check_tensors(self, inputs: Tensors, outputs: Tensors) -> None:
+    def check_tensors(
+        self, inputs: Tensors, outputs: Tensors, size_wh: tuple[int, int] | None = None
+    ) -> None:
         """Raise ManifestError unless a model with these tensors is the one this manifest describes.
 
         Parameters
         ----------
         inputs, outputs : mapping of str to (str, shape)
             Name to dtype (``float32``) and sizes, None where a size is free; as the backend reads them.
+        size_wh : (int, int), optional
+            The input size the model is about to run at: UsageError if its graph is fixed at another.
         """
         wanted: dict[str, tuple[Shape, Tensors, str]] = {}
         wanted[self.input_name] = ((1, 3, None, None), inputs, "input")
@@ -177,6 +181,14 @@ class Manifest:
                 f"{self.model_path}: has the input {surplus[0]!r}, of which its manifest says nothing; "
                 f"the manifest names {', '.join(wanted)}"
             )
+        if size_wh is not None:
+            height, width = inputs[self.input_name][1][2:]
+            fixed = (width or size_wh[0], height or size_wh[1])
+            if fixed != size_wh:
+                raise UsageError(
+                    f"size: {self.name} is fixed at {fixed[0]}x{fixed[1]} and cannot take "
+                    f"{size_wh[0]}x{size_wh[1]}; leave the input size out"
+                )
 
     def _check_tensor(self, name: str, shape: Shape, tensors: Tensors, kind: str) -> None:
         if name not in tensors:

@@ -45,7 +45,7 @@ class OpenVinoBackend(Backend):
             model = core.read_model(str(manifest.model_path))
         except RuntimeError as error:
             raise BackendError(f"{manifest.model_path}: openvino cannot read it: {_line(error)}") from error
-        manifest.check_tensors(_tensors(model.inputs), _tensors(model.outputs))
+        manifest.check_tensors(_tensors(model.inputs), _tensors(model.outputs), size_wh)
         quantised = any(node.get_type_name() in _QUANTISED for node in model.get_ops())
         width, height = size_wh
         shapes: dict[str, Any] = {manifest.input_name: [1, 3, height, width]}

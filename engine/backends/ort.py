@@ -47,7 +47,8 @@ class OnnxRuntimeBackend(Backend):
             raise BackendError(
                 f"{manifest.model_path}: onnxruntime cannot load it: {_line(error)}"
             ) from error
-        manifest.check_tensors(_tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()))
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        manifest.check_tensors(_tensors(inputs), _tensors(outputs), size_wh)
         self._states = StateSets(manifest, size_wh, self.allocate)
 
     @property

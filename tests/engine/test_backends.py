@@ -110,6 +110,19 @@ def test_a_precision_that_is_not_to_be_had_is_refused_with_those_that_are(name, 
         opened(name, tiny_model, precision="fp16")
 
 
+def test_a_graph_of_one_size_refuses_another_in_one_line(name, tmp_path):
+    graph = bundles.red_as_alpha()
+    for value in (*graph.input, *graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], (32, 64), strict=True):
+            dimension.dim_value = size
+    folder = bundles.write_bundle(tmp_path / "fixed", graph)
+    opened(name, folder, size_wh=(64, 32)).close()
+    with pytest.raises(
+        UsageError, match=r"fixed is fixed at 64x32 and cannot take 32x32; leave the input size"
+    ):
+        opened(name, folder, size_wh=(32, 32))
+
+
 def test_a_manifest_that_lies_is_refused_when_the_backend_reads_the_model(name, tmp_path):
     folder = bundles.write_bundle(tmp_path / "liar", bundles.red_as_alpha(), input__name="pixels")
     with pytest.raises(ManifestError, match="names the input 'pixels', which the model does not have"):
