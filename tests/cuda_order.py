@@ -196,7 +196,7 @@ class Order:
             self.hazard("a host buffer was changed before its copy to the device had run")
         self._check_alive(work)
         work.run()
-        work.done = True
+        work.done, work.needs = True, ()
 
     def makespan(self, seconds):
         """When the last of everything queued ends, if each resource does one thing at a time."""

@@ -1,0 +1,162 @@
+"""What the GPU backends share: opening and losing the device, buffers from lanes, submit and collect."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+from ..buffers import HostBuffer
+from ..cuda import Device, open_device
+from ..errors import BackendError, DeviceLost
+from ..manifest import Manifest
+from .base import Backend, State
+from .lanes import DeviceStates, Lane, Program
+
+log = logging.getLogger("livecut")
+
+
+class Turn(NamedTuple):
+    """State of a stream: which of the two sets on the device the next frame reads."""
+
+    reads: int
+    is_first: bool
+
+
+class DeviceBackend(Backend):
+    """A model on a CUDA device. Subclasses say how to load it, and make a program for each lane.
+
+    Host buffers are page-locked: kernels write into them and read from them, and the device copies by itself.
+    The lane of a buffer that is no longer used serves the next ``new_buffer``.
+
+    Parameters
+    ----------
+    open_device : callable, optional
+        Opens the GPU; tests give a fake one.
+    """
+
+    def __init__(self, open_device: Callable[[], Device] = open_device) -> None:
+        self._open_device = open_device
+        self._device: Device | None = None
+        self._states: DeviceStates | None = None
+        self._lanes: list[Lane] = []
+        self._idle: list[Lane] = []
+        self._last: Lane | None = None
+        self._lock = threading.Lock()
+        self._manifest: Manifest
+        self._size_wh = (0, 0)
+
+    # -- for subclasses
+
+    @abstractmethod
+    def _load(self, device: Device, manifest: Manifest, precision: str, threads: int) -> None:
+        """Load the model; the device is active."""
+
+    @abstractmethod
+    def _program(self) -> Program:
+        """A program for one lane; the device is active."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Let go of the model; the device is active, if it is not lost."""
+
+    # -- opening
+
+    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        self._manifest, self._size_wh = manifest, size_wh
+        self._device = device = self._open_device()
+        with device.activate():
+            self._load(device, manifest, precision, threads)
+            if manifest.state:
+                tensors = {t.input: (t.output, t.shape_for(size_wh)) for t in manifest.state}
+                self._states = DeviceStates(device, tensors)
+        self._idle.append(
+            self._new_lane()
+        )  # what runs is known, and room for it is there, before the first frame
+
+    def _new_lane(self) -> Lane:
+        device, manifest, (width, height) = self._require(), self._manifest, self._size_wh
+        names = (manifest.input_name, manifest.output_name)
+        shapes = dict(zip(names, ((1, 3, height, width), (1, 1, height, width)), strict=True))
+        with device.activate():
+            lane = Lane(device, names, shapes, self._program, self._states)
+        self._lanes.append(lane)
+        return lane
+
+    def _require(self) -> Device:
+        if self._device is None:
+            raise BackendError(f"{self.name}: not open")
+        return self._device
+
+    def how(self) -> str:
+        """In words: how a frame is queued, and how it gets to the device and back."""
+        lane = self._lanes[0]
+        if not lane.graphs:
+            queued = f"stream launches, as no CUDA graph can be captured ({lane.why_no_graph})"
+        elif self._states is None:
+            queued = f"one CUDA graph a frame ({lane.nodes} nodes)"
+        else:
+            queued = f"one CUDA graph a frame ({lane.nodes} nodes), copies beside it, state on the device"
+        return f"{queued}; {'page-locked copies' if lane.is_copied else 'mapped memory, no copies'}"
+
+    # -- frames
+
+    def new_buffer(self) -> HostBuffer:
+        with self._lock, self._require().activate():
+            lane = self._idle.pop() if self._idle else self._new_lane()
+            buffer = lane.buffer(self._size_wh)
+        weakref.finalize(buffer, self._idle.append, lane).atexit = False
+        return buffer
+
+    def new_state(self) -> State:
+        return None if self._states is None else Turn(0, True)
+
+    def submit(self, buffer: HostBuffer, state: State) -> State:
+        lane: Lane = buffer.binding
+        if state is None:
+            lane.submit()
+            return None
+        lane.submit_turn(state.reads, state.is_first, self._last)
+        self._last = lane
+        return Turn(state.reads ^ 1, False)
+
+    def collect(self, buffer: HostBuffer) -> None:
+        buffer.binding.collect()
+
+    def infer(self, buffer: HostBuffer, state: State) -> State:
+        following = self.submit(buffer, state)
+        self.collect(buffer)
+        return following
+
+    def thread_context(self) -> AbstractContextManager[Any]:
+        return self._require().activate()
+
+    # -- the end
+
+    def close(self) -> None:
+        device, self._device = self._device, None
+        if device is None:
+            return
+        try:
+            with device.activate():
+                for lane in self._lanes:
+                    self._quietly(lane.free)
+                if self._states is not None:
+                    self._quietly(self._states.free)
+                self._quietly(self._unload)
+        except DeviceLost as error:
+            log.debug("closing: %s", error)
+        self._lanes, self._states, self._last = [], None, None
+        self._idle = []
+        device.close()
+
+    def _quietly(self, give_back: Callable[[], None]) -> None:
+        """On a lost device nothing can be given back, and nothing needs to be."""
+        try:
+            give_back()
+        except BackendError as error:
+            log.debug("closing: %s", error)
