@@ -20,6 +20,7 @@ PACKAGES = [
     "livecut.engine.cuda",
     "livecut.engine.sinks",
     "livecut.engine.sources",
+    "livecut.engine.tensorrt",
     "livecut.export",
     "livecut.kernels",
     "livecut.models",
