@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .bench import bench
+from .bench import app as bench
 from .cut import cut
 from .demo import demo
 from .doctor import doctor
+from .export import EPILOG as EXPORT_EPILOG
+from .export import ExportCommand, export
 from .model import model
 from .stream import stream
+from .train import train
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 internal error, 2 usage, 3 some pictures failed, 4 model, engine or device not "
@@ -48,8 +51,14 @@ def _root(
 app.command(short_help="Cut the product out of pictures.")(cut)
 app.command(short_help="Cut it out of every frame of a video, camera or URL.")(stream)
 app.command(short_help="Make something to look at, from real photographs.")(demo)
-app.command(short_help="Measure a stream on a synthetic camera.")(bench)
+app.add_typer(bench, name="bench", short_help="Measure streams on a synthetic camera; compare two results.")
 app.command(short_help="Say what is here, and what would run.")(doctor)
+app.command(short_help="Train a network.")(train)
+app.command(
+    cls=ExportCommand,
+    epilog=EXPORT_EPILOG,
+    short_help="Export weights to ONNX, FP16, INT8, OpenVINO or TensorRT.",
+)(export)
 app.add_typer(model, name="model")
 # The names rembg gave to the same things.
 app.command("i", hidden=True)(cut)

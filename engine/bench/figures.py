@@ -63,6 +63,14 @@ class Figures:
         """p99 of the stream for which it is highest."""
         return max(stream["latency_ms"]["p99"] for stream in self.data["streams"])
 
+    def count_idle(self, idle: dict[str, Any] | None) -> None:
+        """Tell also what a frame costs above the power of the idle machine."""
+        energy, written = self.data["energy"], self.data["frames"]["written"]
+        above = None
+        if idle is not None and written and energy["watts"] is not None and idle["watts"] is not None:
+            above = (energy["watts"] - idle["watts"]) * self.data["seconds"] / written
+        energy["joules_per_frame_above_idle"] = above
+
     def to_json(self) -> dict[str, Any]:
         named = [{"name": warning.value, "meaning": warning.meaning} for warning in self.warnings]
         return {**self.data, "warnings": named}
@@ -263,6 +271,7 @@ def _energy(window: Window, frames: int) -> dict[str, Any]:
         "watts": watts,
         "watts_of": rails,
         "joules_per_frame": joules / frames if joules is not None and frames else None,
+        "joules_per_frame_above_idle": None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,11 +70,14 @@ class Settings:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
 
-def parse_duration(text: str, option: str) -> float:
-    """``"90"``, ``"90s"``, ``"30m"``, ``"1.5h"`` to seconds; UsageError naming ``option`` else."""
+def parse_duration(text: str, option: str, *, zero: bool = False) -> float:
+    """``"90"``, ``"90s"``, ``"30m"``, ``"1.5h"`` to seconds; UsageError naming ``option`` else.
+
+    With ``zero`` a length of 0 is fine.
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
     seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
-    if not seconds > 0:
+    if not (seconds > 0 or (zero and seconds == 0)):
         raise UsageError(f"{option}: expected a duration such as 90s, 30m or 2h, got {text!r}")
     return seconds
 
@@ -205,3 +208,14 @@ def expand(base: Settings, sweep: dict[str, list[Any]]) -> list[Settings]:
         replace(base, **dict(zip(fields, values, strict=True)))
         for values in itertools.product(*sweep.values())
     ]
+
+
+def differences(runs: Sequence[Settings]) -> list[str]:
+    """Each run named by what sets it apart from the others."""
+    told = [run.to_json() for run in runs]
+    keys = [key for key in told[0] if any(run[key] != told[0][key] for run in told)] if told else []
+    return [", ".join(f"{key} {_shown(run[key])}" for key in keys) or "the run" for run in told]
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""``livecut stream``, ``bench`` and ``demo``: what they write, and how they end."""
+"""``livecut stream`` and ``demo``: what they write, and how they end."""
 
 import json
 
@@ -108,23 +108,6 @@ def test_errors_are_one_line_with_the_right_exit_code(
     assert len(complaints) == 1
     assert text in complaints[0]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_bench_prints_a_table_and_json(livecut):
-    options = ("--size", "64x48", "--fps", 100, "--seconds", 0.2, "--unpaced", *NULL)
-    result = livecut("bench", *options)
-    assert result.exit_code == 0, result.stderr
-    for text in ("frames per second", "latency", "p999", "postprocess", "null"):
-        assert text in result.stdout
-    assert list(json.loads(livecut("bench", *options, "--json", "-").stdout)) == REPORT
-
-
-def test_bench_misses_a_gate_with_6(livecut):
-    options = ("--size", "64x48", "--fps", 100, "--seconds", 0.1, "--unpaced", "-q", *NULL)
-    result = livecut("bench", *options, "--max-p99", 0)
-    assert result.exit_code == 6
-    assert "p99 latency" in result.stderr
-    assert livecut("bench", *options, "--max-p99", 1e6, "--max-dropped", 0).exit_code == 0
 
 
 @pytest.mark.slow

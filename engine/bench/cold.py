@@ -1,0 +1,75 @@
+"""Cold start: a fresh process, from nothing to its first cut-out frame.
+
+Run as ``python -m livecut.engine.bench.cold SETTINGS`` this module is that process.
+"""
+
+import time
+
+_BEGIN = time.perf_counter()  # before anything else is imported: what that costs is what is asked
+
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+PATIENCE_SECONDS = 900.0
+"""A TensorRT engine may have to be built first."""
+
+
+def measure(settings: Any, *, python: str | None = None) -> dict[str, float]:
+    """Start a process that cuts out one frame; seconds of each step.
+
+    Parameters
+    ----------
+    settings : Settings
+        Model, backend, precision, threads and frame size are used.
+    python : str, optional
+        The interpreter; default: this one.
+
+    Raises
+    ------
+    BackendError
+        If it fails or takes longer than a quarter of an hour.
+    """
+    from ..errors import BackendError
+
+    wanted = {
+        "model": str(settings.model), "backend": settings.backend, "precision": settings.precision,
+        "threads": settings.threads, "size_wh": settings.input_size_wh, "frame_wh": settings.size_wh,
+    }  # fmt: skip
+    command = [python or sys.executable, "-m", __name__, json.dumps(wanted)]
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"cold start: took more than {PATIENCE_SECONDS:g} s") from None
+    total = time.perf_counter() - start
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BackendError(f"cold start: the process exited with {done.returncode}: {last}")
+    steps: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    first = sum(steps.values())
+    return {"interpreter_and_exit": max(0.0, total - first), **steps, "total": total}
+
+
+def main(arguments: list[str]) -> None:
+    """The process: import, open, first frame, second frame."""
+    wanted = json.loads(arguments[0])
+    import numpy as np
+
+    from ..session import Session
+
+    imported = time.perf_counter()
+    width, height = wanted.pop("frame_wh")
+    size = wanted.pop("size_wh")
+    with Session(wanted.pop("model"), size_wh=tuple(size) if size else None, **wanted) as session:
+        session.warm_up((width, height))
+        opened = time.perf_counter()
+        session.cut(np.zeros((height, width, 3), np.uint8))
+        first = time.perf_counter()
+        steps = {"import": imported - _BEGIN, "session": opened - imported, "first_frame": first - opened}
+    print(json.dumps(steps))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
