@@ -1,0 +1,97 @@
+"""Small edits of ONNX graphs that FP16 and INT8 share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..engine.atomic import replacing
+from ..engine.errors import UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Check ``model`` and write it, whole or not at all."""
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as partial:
+        partial.write_bytes(model.SerializeToString())
+
+
+def named(model: onnx.ModelProto) -> None:
+    """Give every node without a name, or with one that is taken, a name of its own."""
+    seen: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{index}"
+        seen.add(node.name)
+
+
+def constants_to_weights(model: onnx.ModelProto) -> None:
+    """Replace nodes ``Constant`` that hold a tensor by initialisers of the same name."""
+    import onnx
+
+    kept = []
+    for node in model.graph.node:
+        values = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+            kept.append(node)
+            continue
+        if "value" in values:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(values["value"].t)
+            tensor.name = node.output[0]
+        else:
+            name, attribute = next(iter(values.items()))
+            array = _plain_constant(name, attribute)
+            if array is None:
+                kept.append(node)
+                continue
+            tensor = onnx.numpy_helper.from_array(array, node.output[0])
+        model.graph.initializer.append(tensor)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _plain_constant(name: str, attribute: onnx.AttributeProto):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    if name == "value_float":
+        return np.float32(attribute.f).reshape(())
+    if name == "value_floats":
+        return np.array(attribute.floats, np.float32)
+    if name == "value_int":
+        return np.int64(attribute.i).reshape(())
+    if name == "value_ints":
+        return np.array(attribute.ints, np.int64)
+    return None
+
+
+def has_subgraph(node: onnx.NodeProto) -> bool:
+    """Whether the node (``If``, ``Loop``, ``Scan``) carries a graph of its own."""
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+
+
+def chosen(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
+    """The names that match one of the patterns (``*`` and ``?`` as in a shell).
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches none.
+    """
+    names = list(names)
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+        if not matching:
+            raise UsageError(
+                f"keep: no layer is called {pattern!r}; the graph has {', '.join(names[:4])}, ..."
+            )
+        found |= matching
+    return found
