@@ -1,11 +1,14 @@
 """Build of livecut: the compiled kernels, and the repository root as the package ``livecut``."""
 
+import importlib.util
 import os
 import sys
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 # The root is the package, so ``find_packages`` cannot see the rooms: list each one. A test imports them
@@ -23,6 +26,7 @@ PACKAGES = [
     "livecut.engine.tensorrt",
     "livecut.export",
     "livecut.kernels",
+    "livecut.kernels.cuda",
     "livecut.models",
     "livecut.training",
     "livecut.training.data",
@@ -68,6 +72,26 @@ class BuildPyWithoutSetup(build_py):
         return [entry for entry in modules if entry[:2] != ("livecut", "setup")]
 
 
+class BuildExtAndCuda(build_ext):
+    """Compiles the CUDA kernels too, if nvcc is there; a build without them is whole.
+
+    ``LIVECUT_CUDA=0`` leaves them out. A build in place has them only with ``LIVECUT_CUDA=1``: a checkout
+    compiles for its own GPU alone, at first use.
+    """
+
+    def run(self):
+        super().run()
+        if os.environ.get("LIVECUT_CUDA", "0" if self.inplace else "1") == "0":
+            return
+        root = Path(__file__).resolve().parent / "kernels" / "cuda"
+        spec = importlib.util.spec_from_file_location("livecut_cuda_sources", root / "sources.py")
+        sources = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sources)
+        folder = root if self.inplace else Path(self.build_lib) / "livecut" / "kernels" / "cuda"
+        folder.mkdir(parents=True, exist_ok=True)
+        print(sources.build_fatbin(folder))
+
+
 setup(
     packages=PACKAGES,
     package_dir={"livecut": "."},
@@ -75,6 +99,7 @@ setup(
     include_package_data=False,
     package_data={
         "livecut": ["py.typed"],
+        "livecut.kernels.cuda": ["*.cu", "*.cuh", "emulate.cpp", "emulate.h", "*.fatbin", "livecut.json"],
         "livecut.export": ["recipes/*.toml"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
         "livecut.training": ["configs/*.toml"],
@@ -93,5 +118,5 @@ setup(
         compiler_directives=DIRECTIVES,
         force=CHECKED,
     ),
-    cmdclass={"build_py": BuildPyWithoutSetup},
+    cmdclass={"build_ext": BuildExtAndCuda, "build_py": BuildPyWithoutSetup},
 )
