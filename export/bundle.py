@@ -5,7 +5,6 @@ A bundle is a folder with ``model.onnx``, ``manifest.json``, ``MODEL_CARD.md`` a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ..engine.atomic import sha256_of, write_text
+
+__all__ = ["add_variant", "replace_model", "sha256_of", "write_bundle"]
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -62,13 +65,58 @@ def write_bundle(
     return folder
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def replace_model(
+    folder: Path, *, model: Path, manifest: Mapping[str, Any], card: str, ledger: Mapping[str, Any]
+) -> None:
+    """Put a new model into the bundle ``folder``, which may hold other files: derived artefacts stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Must exist.
+    model : Path
+        The finished ONNX file, on the same disk; moved.
+    manifest, card, ledger :
+        As for ``write_bundle``; variants are kept where the model is the same.
+
+    Notes
+    -----
+    Everything is written before the first name changes, and then the names change one after another. Should
+    the machine stop in between, the manifest's hash does not fit the model: the bundle is refused, never
+    misread, and the next export mends it.
+    """
+    complete = {**manifest, "file": MODEL_FILE, "sha256": sha256_of(model)}
+    if variants := _variants_of(folder, complete["sha256"]):
+        complete["variants"] = variants
+    texts = {
+        LEDGER_FILE: json.dumps(ledger, indent=2, ensure_ascii=False) + "\n",
+        CARD_FILE: card,
+        MANIFEST_FILE: json.dumps(complete, indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        _write_text(model.with_name(name), text)
+    with open(model, "rb") as stream:
+        os.fsync(stream.fileno())
+    for name in (MODEL_FILE, *texts):
+        os.replace(model.with_name(name) if name in texts else model, folder / name)
+
+
+def _variants_of(folder: Path, sha256: str) -> dict[str, Any]:
+    """Variants of the model that is there, if it is this one; what is not readable has none."""
+    try:
+        before = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        return before.get("variants", {}) if before.get("sha256") == sha256 else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def add_variant(folder: Path, name: str, file: str) -> None:
+    """Enter the derived ONNX file ``file`` of the bundle ``folder`` into its manifest, as ``name``."""
+    path = Path(folder) / MANIFEST_FILE
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    entry = {"file": file, "sha256": sha256_of(folder / file)}
+    manifest["variants"] = {**manifest.get("variants", {}), name: entry}
+    write_text(path, json.dumps(manifest, indent=2) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -135,7 +135,7 @@ def _check_versions(model: onnx.ModelProto, name: str) -> None:
         )
     if version > min(NEWEST_OPSET, onnx.defs.onnx_opset_version()):
         raise ModelError(
-            f"{name}: opset {version} is too new: TensorRT to 11 reads {OLDEST_OPSET} to {NEWEST_OPSET} at most; "
+            f"{name}: opset {version} is too new: TensorRT to 11 reads {OLDEST_OPSET} to {NEWEST_OPSET}; "
             f"export the network again with opset {OPSET}"
         )
     if version < OLDEST_OPSET:

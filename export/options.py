@@ -12,11 +12,6 @@ TARGETS = ("onnx", "fp16", "int8", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
 DEFAULT_PRECISION = {"onnx": "fp32", "fp16": "fp16", "int8": "int8", "openvino": "fp32", "tensorrt": "fp16"}
 FLAVOURS = ("openvino", "tensorrt")
-CAPABILITIES = (
-    *("7.0", "7.2", "7.5", "8.0", "8.6", "8.7", "8.9", "9.0"),
-    *("10.0", "10.1", "10.3", "11.0", "12.0", "12.1"),
-)
-"""NVIDIA compute capabilities there are; which of them a TensorRT builds for, it says itself."""
 GIB = 1 << 30
 
 
@@ -88,18 +83,10 @@ def parse_devices(texts: Iterable[str]) -> tuple[str, ...]:
     UsageError
         If one is not a compute capability that exists.
     """
-    found: list[str] = []
-    for text in (part.strip() for many in texts for part in many.split(",")):
-        match = re.fullmatch(r"(?:sm_?)?(\d{1,2}?)\.?(\d)", text.lower())
-        capability = f"{match[1]}.{match[2]}" if match else ""
-        if capability not in CAPABILITIES:
-            known = ", ".join(short_name(name) for name in CAPABILITIES)
-            raise UsageError(
-                f"--device: expected compute capabilities such as sm_86,sm_89, got {text!r}; {known}"
-            )
-        if capability not in found:
-            found.append(capability)
-    return tuple(found)
+    from ..engine.tensorrt.targets import parse_compute_capabilities
+
+    text = ",".join(texts)
+    return parse_compute_capabilities(text) if text else ()
 
 
 def short_name(capability: str) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from .recipes import Recipe
+
 
 def need_torch() -> None:
     """Raise DeviceUnavailable where PyTorch is not installed."""
@@ -53,7 +55,6 @@ def trace(module: nn.Module, manifest: Mapping[str, Any], size_wh: tuple[int, in
     ModelError
         If the module cannot be run on, or exported at, this size.
     """
-    import onnx
     import torch
 
     names_in, names_out = tensor_names(manifest)
@@ -63,6 +64,20 @@ def trace(module: nn.Module, manifest: Mapping[str, Any], size_wh: tuple[int, in
     for tensor in manifest.get("state", ()):
         free = {0: "batch", **{i: str(s) for i, s in enumerate(tensor["shape"]) if isinstance(s, str)}}
         axes[tensor["input"]] = axes[tensor["output"]] = free
+    return _exported(module, examples, names_in, names_out, axes, manifest["name"])
+
+
+def _exported(
+    module: Any,
+    examples: tuple[torch.Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    axes: Mapping[str, Mapping[int, str]],
+    name: str,
+) -> onnx.ModelProto:
+    import onnx
+    import torch
+
     data = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings(), _silent():
@@ -72,17 +87,15 @@ def trace(module: nn.Module, manifest: Mapping[str, Any], size_wh: tuple[int, in
                 module,
                 examples,
                 data,  # type: ignore[arg-type]
-                input_names=names_in,
-                output_names=names_out,
+                input_names=inputs,
+                output_names=outputs,
                 dynamic_axes=axes,
                 opset_version=OPSET,
                 dynamo=False,
             )
     except Exception as error:  # whatever a stranger's module raises
-        raise ModelError(
-            f"{manifest['name']}: PyTorch cannot export it with inputs "
-            f"{', '.join('x'.join(map(str, shapes[name])) for name in names_in)}: {first_line(error)}"
-        ) from error
+        shown = ", ".join("x".join(map(str, example.shape)) for example in examples)
+        raise ModelError(f"{name}: PyTorch cannot export it with {shown}: {first_line(error)}") from error
     return onnx.load_from_string(data.getvalue())
 
 
@@ -145,3 +158,48 @@ def load_torchscript(path: Path) -> torch.jit.ScriptModule:
             return torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ModelError(f"{path}: not a readable TorchScript file: {first_line(error)}") from None
+
+
+class Plain:
+    """A module as it is, its tensors called as its recipe calls them: the reference for a raw graph."""
+
+    def __init__(self, module: Any, inputs: list[str], outputs: list[str], states: Mapping[str, Any]) -> None:
+        self.inputs, self.states = inputs, states
+        self._run = module_runner(module, inputs, outputs)
+
+    def __call__(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._run(feed)
+
+
+def trace_plain(
+    module: Any, recipe: Recipe, size_wh: tuple[int, int], name: str
+) -> tuple[onnx.ModelProto, Plain]:
+    """A module of which a recipe alone says how it is fed, as an ONNX graph at one size.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be run on, or exported at, this size; or has states, whose shapes a recipe does not say.
+    """
+    import torch
+
+    if recipe.state:
+        raise ModelError(
+            f"{name}: recurrent TorchScript cannot be exported by a recipe: give the module to "
+            "livecut.export.module_source with the shapes of its states"
+        )
+    width, height = size_wh
+    example = torch.zeros(1, 3, height, width)
+    try:
+        with torch.no_grad():
+            values = module(example)
+    except Exception as error:  # whatever a stranger's module raises
+        raise ModelError(
+            f"{name}: cannot run on a picture of 1x3x{height}x{width}: {first_line(error)}"
+        ) from None
+    count = len(values) if isinstance(values, (tuple, list)) else 1
+    inputs = [recipe.input_name or "image"]
+    named = isinstance(recipe.output, str)
+    outputs = [str(recipe.output)] if count == 1 and named else [f"output{index}" for index in range(count)]
+    model = _exported(module, (example,), inputs, outputs, {}, name)
+    return model, Plain(module, inputs, outputs, {})

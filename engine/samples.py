@@ -1,0 +1,128 @@
+"""Real frames as a network gets them, to prove and calibrate an export on: from a folder, or what is here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from .buffers import aligned_zeros
+from .errors import PictureError, UsageError
+from .frame import Frame
+from .pictures import PICTURE_SUFFIXES, read_picture
+
+SYNTHETIC = "synthetic://640x360@30?seconds=4&pace=0&seed=7"
+SYNTHETIC_STEP = 15
+"""Frames between two that are taken: the product has moved by then."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Frames of one origin. Calling it gives them as the inputs of one network at one size."""
+
+    origin: str
+    """For people: ``120 pictures of photographs/``."""
+    key: Mapping[str, Any]
+    """What identifies them: what was derived from others is not the same."""
+    frames: Callable[[bool], Iterator[tuple[str, Frame]]]
+    """Name and frame, each time anew; as a stream, or so that the first few are from all over."""
+
+    def __call__(
+        self, manifest: Mapping[str, Any], size_wh: tuple[int, int]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and network input, float32 (1, 3, height, width), as a session would feed it.
+
+        Parameters
+        ----------
+        manifest : mapping
+            As in ``manifest.json``: its ``input`` says how pictures go in.
+        size_wh : (int, int)
+            Width and height of the input.
+        """
+        spec = manifest["input"]
+        for name, frame in self.frames(bool(manifest.get("state"))):
+            out = aligned_zeros((1, 3, size_wh[1], size_wh[0]), np.float32)
+            kernels.preprocess(
+                frame.planes,
+                format=frame.format,
+                geometry=kernels.fit((frame.width, frame.height), size_wh, spec["fit"]),
+                mean=spec["mean"],
+                std=spec["std"],
+                order=spec["color"],
+                pad_value=spec["pad_value"],
+                matrix=frame.matrix,
+                full_range=frame.full_range,
+                out=out,
+            )
+            yield name, out
+
+
+def find_samples(folder: Path | None = None) -> Samples:
+    """Frames of ``folder``, with all that is below; without one, the photographs of scikit-image where it is
+    installed, else the synthetic camera.
+
+    Raises
+    ------
+    UsageError
+        If ``folder`` is no folder, or has no picture that can be read.
+    """
+    if folder is not None:
+        return _of_folder(Path(folder))
+    from .demo import photographs
+
+    if found := photographs():
+        key = {"photographs": sorted(found)}
+        return Samples("the photographs of scikit-image", key, lambda as_stream: _read(list(found.values())))
+    return Samples("the synthetic camera", {"camera": SYNTHETIC}, lambda as_stream: _synthetic())
+
+
+def _of_folder(folder: Path) -> Samples:
+    if not folder.is_dir():
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise UsageError(f"--calibrate {folder}: {what}; give one with pictures in it")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if next(_read(paths), None) is None:
+        seen = f"{len(paths)} that cannot be read" if paths else "none"
+        raise UsageError(
+            f"--calibrate {folder}: expected pictures of what will be cut out, found {seen}; give a folder "
+            "of JPEG or PNG files"
+        )
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+    return Samples(
+        f"{len(paths)} pictures of {folder}",
+        {"pictures": len(paths), "listing_sha256": digest.hexdigest()},
+        lambda as_stream: _read(paths if as_stream else spread(paths)),
+    )
+
+
+def spread(paths: list[Path]) -> list[Path]:
+    """The same paths, so ordered that the first few are from all over the list."""
+    count = len(paths)
+    order = sorted(range(count), key=lambda index: int(f"{index:032b}"[::-1], 2))
+    return [paths[index] for index in order]
+
+
+def _read(paths: list[Path]) -> Iterator[tuple[str, Frame]]:
+    for index, path in enumerate(paths):
+        try:
+            picture = read_picture(path)
+        except PictureError:
+            continue  # one bad file among many costs a sample, not the export
+        image = np.ascontiguousarray(picture.image)
+        yield path.name, Frame((image,), "RGB", index, 0.0, 0.0)
+
+
+def _synthetic() -> Iterator[tuple[str, Frame]]:
+    from .sources import open_source
+
+    with open_source(SYNTHETIC) as source:
+        while (frame := source.read()) is not None:
+            if frame.index % SYNTHETIC_STEP == 0:
+                yield f"frame {frame.index}", frame

@@ -1,0 +1,132 @@
+"""The steps that make other precisions of the ONNX graph: FP16 and INT8."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine.manifest import Manifest
+from ..engine.passport import Passport
+from .bundle import add_variant
+from .runners import onnx_runner
+from .steps import Progress, Step, hash_later
+from .steps_export import TAKEN, Export, installed
+
+if TYPE_CHECKING:
+    from .fp16 import Fp16Report
+    from .int8 import Int8Report
+
+
+def fp16_step(export: Export) -> Step:
+    """``model-fp16.onnx``: every weight and intermediate half, but what would overflow."""
+    out = export.out / "model-fp16.onnx"
+    asked = {"keep": list(export.options.keep), "frames": export.frames_key}
+
+    def make(progress: Progress) -> Passport:
+        from .fp16 import convert_fp16
+
+        began = time.perf_counter()
+        report: Fp16Report = convert_fp16(
+            export.model, out, samples=export.samples(), keep=export.options.keep, progress=progress
+        )
+        return _issue(
+            export,
+            out,
+            "fp16",
+            found="fp16" if report.half > report.single else "fp32",
+            layers=report.layers,
+            kept=sorted(report.kept),
+            seconds=time.perf_counter() - began,
+            extra={
+                "why_kept": report.kept,
+                "largest": report.largest,
+                "casts": report.casts,
+                "samples": report.samples,
+                "edge_cases": report.edge_cases,
+                "zeroed_weights": report.zeroed,
+            },
+        )
+
+    return Step("fp16", out, hash_later(export.model), asked, make, ("onnx", installed("onnx")))
+
+
+def int8_step(export: Export) -> Step:
+    """``model-int8-openvino.onnx`` (or ``-tensorrt``): calibrated, judged, its sensitive layers kept higher."""
+    options = export.options
+    out = export.out / f"model-int8-{options.flavour}.onnx"
+    forced = export.source.name in options.force
+    asked = {
+        "keep": list(options.keep),
+        "frames": export.frames_key,
+        "flavour": options.flavour,
+        "forced": forced,
+    }
+
+    def make(progress: Progress) -> Passport:
+        from .int8 import quantise_folders
+
+        assert export.calibrate is not None, "the plan refuses INT8 without a folder"
+        report: Int8Report = quantise_folders(
+            export.model,
+            out,
+            [export.calibrate],
+            Manifest.load(export.out),
+            flavour=options.flavour,  # type: ignore[arg-type]
+            keep=options.keep,
+            force=forced,
+            progress=progress,
+        )
+        return _issue(
+            export,
+            out,
+            "int8",
+            found="int8" if report.layers.get("int8", 0) > report.layers.get("fp32", 0) else "fp32",
+            layers=report.layers,
+            kept=report.kept_higher,
+            seconds=report.seconds,
+            extra={
+                "flavour": report.flavour,
+                "calibrated_on": report.calibrated_on,
+                "growth": asdict(report.growth) if report.growth is not None else None,
+                "sensitivity": report.sensitivity,
+                "forced": report.forced,
+                "problems": report.problems,
+            },
+        )
+
+    return Step("int8", out, hash_later(export.model), asked, make, ("onnx", installed("onnx")))
+
+
+def _issue(
+    export: Export,
+    out: Path,
+    target: str,
+    *,
+    found: str,
+    layers: dict[str, int],
+    kept: list[str],
+    seconds: float,
+    extra: dict[str, Any],
+) -> Passport:
+    """Enter the new graph into the bundle, hold it against ``model.onnx``, and issue its passport."""
+    add_variant(export.out, target, out.name)
+    base = Passport.read(export.model)
+    return Passport.issue(
+        out,
+        export.model,
+        target=target,
+        library="onnx",
+        library_version=installed("onnx"),
+        precision_asked=target,
+        precision_found=found,
+        precision_evidence="graph",
+        shapes=base.shapes,
+        parity=export.difference(onnx_runner(out, out.name), out.name).to_json(),
+        layers=layers,
+        kept_higher=kept,
+        build_seconds=seconds,
+        command=export.command,
+        extra={TAKEN: base.extra[TAKEN], **extra},
+    )
