@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
-METHODS = ("matting", "article")
+METHODS = ("matting", "plate", "article")
 OPTIMISERS = ("adamw", "adam", "sgd")
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
 SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
@@ -80,7 +80,8 @@ class Config:
     encoder_weights : str
         A file under the data folder, or empty for an encoder that starts at random.
     method : str
-        ``matting``, or ``article``: the generator and discriminator of the article.
+        ``matting``; ``plate``: the same with a clean plate as second input; ``article``: the generator and
+        discriminator of the article.
     initial : str
         A checkpoint, or a run's folder, whose averaged weights the network starts from; or empty.
     losses : dict

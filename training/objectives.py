@@ -26,12 +26,15 @@ class Step:
     alpha : float32 (N, 1, H, W), 0..1
     trust, edge : float32 (N,)
         How far the mask is believed as a whole, and along its outline.
+    plate : float32 (N, 3, H, W), -1..1, optional
+        The same places without what they show, for method ``plate``.
     """
 
     image: torch.Tensor
     alpha: torch.Tensor
     trust: torch.Tensor
     edge: torch.Tensor
+    plate: torch.Tensor | None = None
 
 
 class Objective(Protocol):
@@ -79,7 +82,8 @@ class Matting:
 
     def __call__(self, network: nn.Module, step: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with autocast(self.device, self.bfloat16):
-            logits, sides = network.forward_training(step.image)  # type: ignore[operator]
+            inputs = (step.image,) if step.plate is None else (step.image, step.plate)
+            logits, sides = network.forward_training(*inputs)  # type: ignore[operator]
         logits, sides = logits.float(), [side.float() for side in sides]
         terms = losses.matting_loss(
             logits, sides, step.alpha, step.trust, step.edge, image=step.image, weights=self.weights

@@ -21,13 +21,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..engine.errors import LivecutError
-from . import evaluate
+from . import evaluate, plate_validation
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import Config
 from .data.cache import pack
 from .data.catalogue import read_catalogue
 from .data.clips import ClipMaker, ClipStream
 from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
+from .data.plates import PlateBatch, PlateMaker, PlateStream
 from .device import describe, prepare
 from .model.build import build_network
 from .model.pretrained import load_encoder
@@ -111,7 +112,8 @@ class Trainer:
         self.log = self.record.log
         catalogue = read_catalogue(data)
         self.training = pack([item for item in catalogue.items if not item.validation], cache)
-        pairs = [item for item in catalogue.items if item.validation and item.kind == "pair"]
+        shown = ("pair", "plate") if config.method == "plate" else ("pair",)
+        pairs = [item for item in catalogue.items if item.validation and item.kind in shown]
         self.validation = pack(pairs, cache)
         skipped = [*catalogue.skipped, *self.training.skipped, *self.validation.skipped]
         for line in skipped:
@@ -196,8 +198,10 @@ class Trainer:
     def _batches(self, progress: Any, context: Any) -> Iterator[Batch]:
         workers = self.config.run.workers
         maker, stages, seed = SceneMaker(self.training), self.config.stages, self.config.seed + self.step
-        stream: SceneStream | ClipStream = SceneStream(maker, stages, progress, seed)
-        if self.config.frames:
+        stream: SceneStream | ClipStream | PlateStream = SceneStream(maker, stages, progress, seed)
+        if self.config.method == "plate":
+            stream = PlateStream(PlateMaker(maker), stages, progress, seed)
+        elif self.config.frames:
             stream = ClipStream(ClipMaker(maker), stages, progress, self.config.frames, seed)
         return iter(
             DataLoader(
@@ -218,7 +222,8 @@ class Trainer:
         self.network.train()
         batch = batch.to(self.device)
         image = to_network(batch.image).contiguous(memory_format=torch.channels_last)
-        step = Step(image, to_alpha(batch.alpha), self.trust(batch), batch.edge)
+        plate = to_network(batch.plate) if isinstance(batch, PlateBatch) else None
+        step = Step(image, to_alpha(batch.alpha), self.trust(batch), batch.edge, plate)
         loss, terms = self.objective(self.network, step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -275,6 +280,9 @@ class Trainer:
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Measure the averaged network on the held-out pairs, log it, and draw some of them."""
+        if self.config.method == "plate":
+            answer = plate_validation.answer_of(self.average, self.device, bfloat16=self.config.run.bfloat16)
+            return self._log_validation(plate_validation.validate(answer, self.validation))
         sizes_wh = [(width, height) for width, height in self.config.input_sizes]
         predict = torch_predictor(
             self.average, sizes_wh, device=self.device, bfloat16=self.config.run.bfloat16
@@ -286,13 +294,17 @@ class Trainer:
                 return {}
         if not measured:
             return {}
-        summary = evaluate.summarise(measured)
+        self.record.draw_samples(measured, self.step)
+        return self._log_validation(evaluate.summarise(measured))
+
+    def _log_validation(self, summary: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        if not summary:
+            return {}
         for folder, values in summary.items():
             shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
             self.log(f"validation {folder}: {shown}")
         self.validated = {name: summary["all"][name] for name in VALIDATED}
         self.add_row({f"val_{name}": value for name, value in self.validated.items()})
-        self.record.draw_samples(measured, self.step)
         return summary
 
     def save(self) -> None:

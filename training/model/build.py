@@ -9,8 +9,13 @@ from torch import nn
 
 from .article import ArticleNetwork
 from .network import MattingNetwork
+from .plate import PlateNetwork
 
-NETWORKS: dict[str, type[nn.Module]] = {"matting": MattingNetwork, "article": ArticleNetwork}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "matting": MattingNetwork,
+    "plate": PlateNetwork,
+    "article": ArticleNetwork,
+}
 
 
 def build_network(method: str, sizes: Mapping[str, Any]) -> nn.Module:

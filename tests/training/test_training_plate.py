@@ -1,0 +1,136 @@
+"""The clean plate: what it is drawn from, what the network makes of it, how it is judged."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from livecut.training import plate_validation
+from livecut.training.config import load_config
+from livecut.training.data import plates
+from livecut.training.data.cache import pack
+from livecut.training.data.catalogue import read_catalogue
+from livecut.training.data.dataset import SceneMaker
+from livecut.training.data.plates import PlateMaker
+from livecut.training.model.network import MattingNetwork, count_gmacs
+from livecut.training.model.plate import PlateNetwork
+from livecut.training.train import Trainer
+
+SIZE_WH = (96, 64)
+
+
+@pytest.fixture
+def packed(data_folder, tmp_path):
+    return pack([item for item in read_catalogue(data_folder).items if not item.validation], tmp_path / "all")
+
+
+@pytest.fixture
+def maker(packed):
+    return PlateMaker(SceneMaker(packed))
+
+
+def test_a_fresh_network_answers_as_the_one_without_a_plate():
+    torch.manual_seed(1)
+    plain = MattingNetwork().eval()
+    network = PlateNetwork().eval()
+    network.load_state_dict(plain.state_dict(), strict=False)
+    image, plate = torch.randn(2, 1, 3, 64, 96)
+    with torch.no_grad():
+        assert network(image, plate).allclose(plain(image), atol=1e-6)
+
+
+def test_the_plate_is_seen_once_the_comparison_has_learnt():
+    torch.manual_seed(2)
+    network = PlateNetwork().eval()
+    for comparison in network.comparisons:
+        torch.nn.init.normal_(comparison.gain.weight, std=2.0)
+    image, plate = torch.randn(2, 1, 3, 64, 96)
+    with torch.no_grad():
+        difference = (network(image, plate) - network(image, image)).abs().mean()
+        logits, sides = network.forward_training(image, plate)
+        assert torch.sigmoid(logits).allclose(network(image, plate), atol=1e-6)
+    assert difference > 1e-3
+    assert len(sides) == 2
+
+
+def test_both_pictures_together_cost_at_most_one_gmac():
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = PlateNetwork().eval()
+
+        def forward(self, image):
+            return self.network(image, image)
+
+    assert count_gmacs(Both(), 512, 288) <= 1.0
+
+
+@pytest.mark.parametrize("rendered", [0.0, 1.0])
+def test_picture_and_plate_differ_where_the_subject_is(maker, monkeypatch, rendered):
+    monkeypatch.setattr(plates, "RENDERED", rendered)
+    monkeypatch.setattr(plates, "EMPTY", 0.0)
+    monkeypatch.setattr(plates, "disturb", lambda image, plate, alpha, rng: (image, plate, alpha))
+    monkeypatch.setattr(plates, "photometric", lambda image, rng: image)
+    inside, outside = [], []
+    for seed in range(10):
+        image, plate, alpha, _ = maker.draw(SIZE_WH, np.random.default_rng(seed))
+        assert image.shape == plate.shape == (64, 96, 3)
+        assert alpha.shape == (64, 96)
+        difference = np.abs(image.astype(int) - plate).mean(2)
+        inside.append(difference[alpha > 250].mean())
+        if rendered == 0:  # the made renders have a plate of other noise
+            outside.append(difference[alpha < 5].mean())
+    assert np.median(inside) > 20
+    if outside:
+        assert np.median(outside) < 0.5 * np.median(inside)
+
+
+def test_an_empty_scene_is_its_plate(maker, monkeypatch):
+    monkeypatch.setattr(plates, "RENDERED", 0.0)
+    monkeypatch.setattr(plates, "EMPTY", 1.0)
+    monkeypatch.setattr(plates, "disturb", lambda image, plate, alpha, rng: (image, plate, alpha))
+    image, plate, alpha, _ = maker.draw(SIZE_WH, np.random.default_rng(0))
+    assert (image == plate).all()
+    assert not alpha.any()
+
+
+def test_a_shift_moves_the_plate_by_so_many_pixels():
+    picture = np.zeros((20, 30, 3), np.uint8)
+    picture[5, 7] = 255
+    assert np.argwhere(plates.shifted(picture, 3, 2)[..., 0] == 255).tolist() == [[7, 10]]
+
+
+def test_the_validation_judges_every_change(data_folder, tmp_path):
+    everything = pack(list(read_catalogue(data_folder).items), tmp_path / "every")
+    asked = []
+
+    def perfect(image, plate):
+        asked.append((image, plate))
+        return np.zeros(image.shape[:2], np.float32)
+
+    summary = plate_validation.validate(perfect, everything)
+    assert list(summary) == [*plate_validation.CHANGES, "all"]
+    subject = next(plate_validation.cases(everything, "still"))[2].mean() / 255
+    assert summary["still"]["mae"] == pytest.approx(subject, rel=1e-5)
+    still, brighter, darker = (asked[index][0].mean() for index in (0, 1, 2))
+    assert darker < still < brighter
+
+
+def test_training_begins_as_the_network_without_a_plate_and_learns_the_comparison(
+    tiny_config, data_folder, tmp_path
+):
+    first = Trainer(tiny_config, data_folder, tmp_path / "first", tmp_path / "cache")
+    first.run()
+    config = dataclasses.replace(tiny_config, name="plate", method="plate")
+    second = Trainer(config, data_folder, tmp_path / "second", tmp_path / "cache")
+    second.start_from(tmp_path / "first")
+    second.run()
+    assert second.step > 0
+    assert any(comparison.gain.weight.any() for comparison in second.network.comparisons)
+
+
+def test_the_configuration_is_that_of_the_default_network():
+    base, plate = load_config("livecut-s"), load_config("livecut-plate")
+    assert (plate.method, plate.network) == ("plate", base.network)
