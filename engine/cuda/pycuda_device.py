@@ -1,10 +1,11 @@
 """A real GPU through pycuda.
 
-Three habits of pycuda shape this file. It ties a context to the thread that made it, and silently leaks what
+Four habits of pycuda shape this file. It ties a context to the thread that made it, and silently leaks what
 is freed on another thread unless the context is current there: so everything is freed by name, inside
 ``activate()``. It aborts the process when a thread ends with a context pushed: so only ``with`` blocks push.
-And ``pycuda.autoinit`` would make a private context that no other library shares: so the primary context is
-retained, once for each GPU, for as long as the process lives.
+``pycuda.autoinit`` would make a private context that no other library shares: so the primary context is
+retained, once for each GPU. And the destructor of that context object detaches it in a way that is wrong for
+a primary one: so it is never destroyed, and the driver cleans up when the process ends.
 """
 
 from __future__ import annotations
@@ -200,7 +201,9 @@ class PycudaDevice(Device):
         with _lock:
             if self._ordinal not in _contexts:
                 with _translated():
-                    _contexts[self._ordinal] = self._driver.Device(self._ordinal).retain_primary_context()
+                    context = self._driver.Device(self._ordinal).retain_primary_context()
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))  # never destroyed, see above
+                _contexts[self._ordinal] = context
             return _contexts[self._ordinal]
 
     @contextmanager

@@ -1,0 +1,244 @@
+"""The real device code, against a driver in host memory (software_cuda.c), where there is no GPU."""
+
+import ctypes.util
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livecut.engine.cuda.failures import from_exception, from_message
+from livecut.engine.cuda.libcuda import LibCuda
+from livecut.engine.cuda.packing import pack
+from livecut.engine.cuda.probe import describe
+from livecut.engine.errors import (
+    BackendError,
+    DeviceLost,
+    DeviceUnavailable,
+    DriverTooOld,
+    OutOfDeviceMemory,
+    WrongDevice,
+)
+
+SOURCE = Path(__file__).resolve().parent.parent / "software_cuda.c"
+PYCUDA = importlib.util.find_spec("pycuda")
+
+
+def pycuda_symbols():
+    """What pycuda's extension asks of the driver, so that it loads: all that is not written there fails."""
+    if PYCUDA is None:
+        return set()
+    (extension,) = Path(PYCUDA.submodule_search_locations[0]).glob("_driver*.so")
+    return {name.decode() for name in re.findall(rb"\0(cu[A-Z]\w+)(?=\0)", extension.read_bytes())}
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """The path of the software driver, compiled."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("driver")
+    missing = pycuda_symbols() - set(re.findall(r"\b(cu[A-Z]\w+)\(", SOURCE.read_text(encoding="utf-8")))
+    rest = folder / "rest.c"
+    rest.write_text("\n".join(f"int {name}(void) {{ return 801; }}" for name in sorted(missing)) + "\n")
+    path = folder / "libcuda.so.1"
+    options = ["-shared", "-fPIC", "-O1", "-Wl,-soname,libcuda.so.1"]
+    subprocess.run([compiler, *options, str(SOURCE), str(rest), "-o", str(path)], check=True)
+    return path
+
+
+def test_the_driver_is_asked_what_gpu_is_here(driver):
+    info = describe(LibCuda(str(driver)), 0)
+    assert (info.name, info.compute_capability, info.driver) == ("Software GPU", "8.6", "13.0")
+    assert not info.integrated
+    assert "Software GPU, SM 8.6, 1.0 GiB, driver for CUDA 13.0" in str(info)
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_how_many_there_are(driver):
+    with pytest.raises(DeviceUnavailable, match="no NVIDIA GPU 3 here: the driver shows 1"):
+        describe(LibCuda(str(driver)), 3)
+
+
+def test_no_driver_at_all_is_said_in_plain_words():
+    with pytest.raises(DeviceUnavailable, match=r"no NVIDIA driver here \(libnothing\.so is not found\)"):
+        LibCuda("libnothing.so")
+
+
+def test_a_library_that_is_no_driver_is_too_old_a_driver():
+    with pytest.raises(DriverTooOld, match="cuInit: undefined symbol"):
+        LibCuda(ctypes.util.find_library("m") or "libm.so.6")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("cuMemAlloc failed: out of memory", OutOfDeviceMemory),
+        ("cuEventSynchronize failed: an illegal memory access was encountered", DeviceLost),
+        ("cuStreamSynchronize failed: unspecified launch failure", DeviceLost),
+        ("cuCtxSynchronize failed: uncorrectable ECC error encountered", DeviceLost),
+        ("the launch timed out and was terminated", DeviceLost),
+        ("CUDA driver version is insufficient for CUDA runtime version", DriverTooOld),
+        ("libcuda.so.1: undefined symbol: cuCtxCreate_v4", DriverTooOld),
+        ("no kernel image is available for execution on the device", WrongDevice),
+        ("cuInit failed: no CUDA-capable device is detected", DeviceUnavailable),
+        ("something else", BackendError),
+    ],
+)
+def test_failures_become_the_few_that_a_caller_can_act_on(words, kind):
+    error = from_message(words)
+    assert type(error) is kind
+    assert words in str(error)
+    assert error.exit_code == 4
+    assert type(from_exception(RuntimeError(words))) is kind
+    assert from_exception(error) is error
+
+
+def test_out_of_memory_is_also_a_memory_error():
+    assert isinstance(from_message("out of memory"), MemoryError)
+
+
+def test_arguments_are_laid_out_as_c_does():
+    block = np.dtype([("pointer", np.uint64), ("count", np.int32)], align=True)
+    values = [np.int32(1), np.uint64(2), np.float32(1), np.zeros((), block)[()], np.uint8(7)]
+    assert len(pack(values)) == 41
+    assert pack(values)[8:16] == (2).to_bytes(8, "little")
+    with pytest.raises(TypeError, match="argument 1: expected a NumPy scalar, got int"):
+        pack([np.int32(1), 2])
+
+
+REAL_DEVICE = """
+import ctypes, gc, threading
+import numpy as np
+from livecut.engine.cuda import open_device
+from livecut.engine.errors import BackendError, DeviceLost, OutOfDeviceMemory, WrongDevice
+
+software = ctypes.CDLL("libcuda.so.1")
+live = lambda: [software.software_live(kind) for kind in range(6)]
+device = open_device()
+assert (device.name, device.compute_capability, device.integrated) == ("Software GPU", "8.6", False)
+with device.activate():
+    with device.activate():
+        pass
+    source, target = device.page_locked((2, 4), np.float32), device.page_locked((8,), np.float32)
+    assert not source.any() and source.ctypes.data % 64 == 0
+    memory, stream, event = device.malloc(32), device.stream(), device.event()
+    module = device.load_module(b"software")
+    scale = module.kernel("scale")
+
+    def frame():
+        stream.copy_in(memory.pointer, source)
+        stream.launch(
+            scale, (1, 1, 1), (32, 1, 1), [np.uint64(memory.pointer), np.int32(8), np.float32(3)]
+        )
+        stream.copy_out(target, memory.pointer)
+
+    source[...] = 2
+    frame()
+    stream.record(event)
+    stream.wait(event)
+    event.synchronize()
+    assert event.query() and target.tolist() == [6] * 8
+
+    stream.begin_capture()
+    frame()
+    graph = stream.end_capture()
+    assert graph.nodes == 3 and target.tolist() == [6] * 8
+    for value in (1, 5):
+        source[...] = value
+        graph.launch(stream)
+        stream.synchronize()
+        assert target.tolist() == [3 * value] * 8
+    stream.fill(memory.pointer, 0, 32)
+    stream.copy(memory.pointer + 16, memory.pointer, 16)
+    assert device.memory_info()[1] == 1 << 30
+    for wrong, kind in (
+        (lambda: device.malloc(1 << 31), OutOfDeviceMemory),
+        (lambda: module.kernel("nothing"), BackendError),
+        (lambda: device.load_module(b"rubbish!"), WrongDevice),
+    ):
+        try:
+            wrong()
+        except kind as error:
+            print(error)
+        else:
+            raise SystemExit(f"expected {kind}")
+
+try:
+    device.malloc(1)
+except BackendError:
+    pass
+else:
+    raise SystemExit("outside activate() everything fails")
+
+# A thread that did not make the context frees what another took.
+view = target[3:]
+def elsewhere():
+    global source, target
+    with device.activate():
+        memory.free(), memory.free(), graph.free(), stream.free(), event.free(), module.unload()
+    del source, target
+    gc.collect()
+del scale
+frame = None
+thread = threading.Thread(target=elsewhere)
+thread.start(), thread.join()
+assert live() == [0, 1, 0, 0, 0, 0], live()
+del view
+gc.collect()
+assert live() == [0] * 6, live()
+
+# A fault: everything fails, until the device is closed and opened again.
+with device.activate():
+    stream = device.stream()
+    software.software_set(700, 0, ctypes.c_size_t(1 << 30))
+    try:
+        with device.activate():
+            stream.synchronize()
+    except DeviceLost as error:
+        print(error)
+    else:
+        raise SystemExit("expected DeviceLost")
+device.close()
+device.close()
+stream.native = None
+device = open_device()
+with device.activate():
+    device.malloc(16).free()
+device.close()
+
+software.software_set(0, 1, ctypes.c_size_t(1 << 30))
+from livecut.engine.cuda import probe
+probe._ask.cache_clear()
+jetson = open_device()
+assert jetson.integrated
+with jetson.activate():
+    array = jetson.page_locked((4,), np.float32)
+    assert jetson.mapped_pointer(array) == array.ctypes.data
+    del array
+assert software.software_depth() == 0
+print("all well")
+"""
+
+
+@pytest.mark.skipif(PYCUDA is None, reason="needs pycuda, which builds only where CUDA is installed")
+def test_pycuda_device_on_the_software_driver(driver, tmp_path):
+    script = tmp_path / "real_device.py"
+    script.write_text(textwrap.dedent(REAL_DEVICE), encoding="utf-8")
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(driver.parent)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("all well\n")
+    assert "PyCUDA" not in done.stderr, done.stderr

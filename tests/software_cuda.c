@@ -1,0 +1,168 @@
+/* A CUDA driver that works in host memory, at once: as much of libcuda as livecut calls, through pycuda and by itself.
+ *
+ * It lets the real device code run where there is no GPU: signatures, argument bytes, contexts and captures are
+ * checked, speed and concurrency are not. Every call but the first few fails without a current context, as CUDA's do.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, INVALID_CONTEXT = 201, NO_BINARY = 209, NOT_FOUND = 500,
+       NOT_PERMITTED = 800, CAPTURE_UNSUPPORTED = 900, ILLEGAL_ADDRESS = 700 };
+enum { MEMORY, HOST_MEMORY, STREAMS, EVENTS, GRAPHS, MODULES, CONTEXTS, KINDS };
+#define EXPORT __attribute__((visibility("default")))
+#define HANDLE void *
+
+typedef struct { int kind; char *to; const char *from; size_t count; char arguments[256]; } op;
+typedef struct { op *ops; size_t count; } ops;
+typedef struct { int capturing; ops recorded; } stream;
+
+static int live[KINDS], sticky, integrated, retained;
+static size_t limit = 1u << 30, used;
+static __thread int depth;
+static int the_context, the_function;
+
+EXPORT int software_live(int kind) { return live[kind]; }
+EXPORT int software_depth(void) { return depth; }
+EXPORT void software_set(int fault, int is_integrated, size_t bytes) { sticky = fault, integrated = is_integrated, limit = bytes; }
+
+#define NEED_CONTEXT do { if (!depth) return INVALID_CONTEXT; if (sticky) return sticky; } while (0)
+
+/* -- what is here */
+EXPORT int cuInit(unsigned flags) { return flags ? INVALID_VALUE : OK; }
+EXPORT int cuDriverGetVersion(int *version) { return *version = 13000, OK; }
+EXPORT int cuDeviceGetCount(int *count) { return *count = 1, OK; }
+EXPORT int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal ? 101 : OK; }
+EXPORT int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Software GPU", size); return device; }
+EXPORT int cuDeviceComputeCapability(int *major, int *minor, int device) { *major = 8, *minor = 6; return device; }
+EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = limit; return device; }
+EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? 8 : attribute == 76 ? 6 : attribute == 18 ? integrated : 0;
+    return device;
+}
+EXPORT int cuGetErrorString(int code, const char **text) {
+    *text = code == NO_MEMORY ? "out of memory" : code == INVALID_CONTEXT ? "invalid device context"
+          : code == NO_BINARY ? "no kernel image is available for execution on the device"
+          : code == NOT_FOUND ? "named symbol not found" : code == ILLEGAL_ADDRESS ? "an illegal memory access was encountered"
+          : code == CAPTURE_UNSUPPORTED ? "operation not permitted when stream is capturing" : "some error";
+    return OK;
+}
+
+/* -- contexts */
+EXPORT int cuDevicePrimaryCtxRetain(HANDLE *context, int device) {
+    retained++, live[CONTEXTS] = retained;
+    return *context = &the_context, device;
+}
+EXPORT int cuDevicePrimaryCtxRelease_v2(int device) { retained--, live[CONTEXTS] = retained; return device; }
+EXPORT int cuDevicePrimaryCtxReset_v2(int device) { sticky = 0; return device; }
+EXPORT int cuCtxPushCurrent_v2(HANDLE context) { return context == &the_context ? (depth++, OK) : INVALID_CONTEXT; }
+EXPORT int cuCtxPopCurrent_v2(HANDLE *context) { *context = &the_context; return depth ? (depth--, OK) : INVALID_CONTEXT; }
+EXPORT int cuCtxGetDevice(int *device) { *device = 0; return depth ? OK : INVALID_CONTEXT; }
+EXPORT int cuCtxSynchronize(void) { NEED_CONTEXT; return OK; }
+
+/* -- memory: a size in front of every block */
+static void *take(size_t bytes, int kind) {
+    char *block;
+    if (used + bytes > limit || posix_memalign((void **)&block, 256, bytes + 256)) return NULL;
+    *(size_t *)block = bytes, used += bytes, live[kind]++;
+    return memset(block + 256, 0xA5, bytes);
+}
+static int give_back(void *block, int kind) {
+    char *start = (char *)block - 256;
+    used -= *(size_t *)start, live[kind]--;
+    free(start);
+    return OK;
+}
+EXPORT int cuMemAlloc_v2(uint64_t *pointer, size_t bytes) { NEED_CONTEXT; return (*pointer = (uint64_t)take(bytes, MEMORY)) ? OK : NO_MEMORY; }
+EXPORT int cuMemFree_v2(uint64_t pointer) { NEED_CONTEXT; return give_back((void *)pointer, MEMORY); }
+EXPORT int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) { (void)flags; NEED_CONTEXT; return (*pointer = take(bytes, HOST_MEMORY)) ? OK : NO_MEMORY; }
+EXPORT int cuMemFreeHost(void *pointer) { NEED_CONTEXT; return give_back(pointer, HOST_MEMORY); }
+EXPORT int cuMemHostGetDevicePointer_v2(uint64_t *pointer, void *host, unsigned flags) { NEED_CONTEXT; return *pointer = (uint64_t)host, (int)flags; }
+EXPORT int cuMemGetInfo_v2(size_t *available, size_t *total) { NEED_CONTEXT; return *available = limit - used, *total = limit, OK; }
+
+/* -- work: done at once, or recorded */
+static void run(const op *o) {
+    struct { uint64_t target; int32_t count; float value; } scale;  /* the one kernel: target[i] *= value */
+    if (o->kind == 0) memcpy(o->to, o->from, o->count);
+    if (o->kind == 1) memset(o->to, (int)(intptr_t)o->from, o->count);
+    if (o->kind == 2) {
+        memcpy(&scale, o->arguments, sizeof scale);
+        for (int i = 0; i < scale.count; i++) ((float *)scale.target)[i] *= scale.value;
+    }
+}
+static int queue(stream *s, op o) {
+    NEED_CONTEXT;
+    if (!s || !s->capturing) return run(&o), OK;
+    s->recorded.ops = realloc(s->recorded.ops, (s->recorded.count + 1) * sizeof o);
+    s->recorded.ops[s->recorded.count++] = o;
+    return OK;
+}
+EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t n, stream *s) { return queue(s, (op){0, (char *)to, from, n, {0}}); }
+EXPORT int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t n, stream *s) { return queue(s, (op){0, to, (char *)from, n, {0}}); }
+EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t n, stream *s) { return queue(s, (op){0, (char *)to, (char *)from, n, {0}}); }
+EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t n, stream *s) { return queue(s, (op){1, (char *)to, (char *)(intptr_t)value, n, {0}}); }
+EXPORT int cuLaunchKernel(HANDLE function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                          unsigned shared, stream *s, void **parameters, void **extra) {
+    op o = {2, NULL, NULL, 0, {0}};
+    if (function != &the_function || !(gx && gy && gz && bx && by && bz) || bx * by * bz > 1024 || shared > 49152) return INVALID_VALUE;
+    if (parameters || extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4]) return INVALID_VALUE;
+    if (*(size_t *)extra[3] != 16) return INVALID_VALUE;
+    memcpy(o.arguments, extra[1], 16);
+    return queue(s, o);
+}
+
+/* -- streams, events, modules */
+EXPORT int cuStreamCreate(stream **s, unsigned flags) { NEED_CONTEXT; *s = calloc(1, sizeof **s); live[STREAMS]++; return flags == 1 ? OK : INVALID_VALUE; }
+EXPORT int cuStreamDestroy_v2(stream *s) { NEED_CONTEXT; free(s); live[STREAMS]--; return OK; }
+EXPORT int cuStreamSynchronize(stream *s) { NEED_CONTEXT; return s->capturing ? CAPTURE_UNSUPPORTED : OK; }
+EXPORT int cuStreamWaitEvent(stream *s, HANDLE event, unsigned flags) { NEED_CONTEXT; return s && event && !flags ? OK : INVALID_VALUE; }
+EXPORT int cuEventCreate(HANDLE *event, unsigned flags) { (void)flags; NEED_CONTEXT; *event = calloc(1, 8); live[EVENTS]++; return OK; }
+EXPORT int cuEventDestroy_v2(HANDLE event) { NEED_CONTEXT; free(event); live[EVENTS]--; return OK; }
+EXPORT int cuEventRecord(HANDLE event, stream *s) { NEED_CONTEXT; return event && s ? OK : INVALID_VALUE; }
+EXPORT int cuEventSynchronize(HANDLE event) { NEED_CONTEXT; return event ? OK : INVALID_VALUE; }
+EXPORT int cuEventQuery(HANDLE event) { NEED_CONTEXT; return event ? OK : INVALID_VALUE; }
+EXPORT int cuEventElapsedTime_v2(float *ms, HANDLE a, HANDLE b) { NEED_CONTEXT; *ms = 0.5f; return a && b ? OK : INVALID_VALUE; }
+EXPORT int cuModuleLoadDataEx(HANDLE *module, const void *image, unsigned n, void *options, void **values) {
+    (void)n, (void)options, (void)values;
+    NEED_CONTEXT;
+    if (memcmp(image, "software", 8)) return NO_BINARY;
+    *module = calloc(1, 8), live[MODULES]++;
+    return OK;
+}
+EXPORT int cuModuleUnload(HANDLE module) { NEED_CONTEXT; free(module); live[MODULES]--; return OK; }
+EXPORT int cuModuleGetFunction(HANDLE *function, HANDLE module, const char *name) {
+    *function = &the_function;
+    return module && !strcmp(name, "scale") ? OK : NOT_FOUND;
+}
+
+/* -- graphs */
+EXPORT int cuStreamBeginCapture_v2(stream *s, int mode) {
+    NEED_CONTEXT;
+    if (s->capturing || mode != 1) return INVALID_VALUE;
+    s->capturing = 1, s->recorded = (ops){0};
+    return OK;
+}
+EXPORT int cuStreamEndCapture(stream *s, ops **graph) {
+    NEED_CONTEXT;
+    if (!s->capturing) return INVALID_VALUE;
+    *graph = malloc(sizeof **graph), **graph = s->recorded, s->capturing = 0, live[GRAPHS]++;
+    return OK;
+}
+EXPORT int cuGraphGetNodes(ops *graph, void *nodes, size_t *count) { if (nodes) return INVALID_VALUE; *count = graph->count; return OK; }
+EXPORT int cuGraphInstantiateWithFlags(ops **executable, ops *graph, unsigned long long flags) {
+    NEED_CONTEXT;
+    if (flags) return INVALID_VALUE;
+    *executable = malloc(sizeof **executable), (*executable)->count = graph->count, live[GRAPHS]++;
+    (*executable)->ops = malloc(graph->count * sizeof(op) + 1);
+    memcpy((*executable)->ops, graph->ops, graph->count * sizeof(op));
+    return OK;
+}
+EXPORT int cuGraphLaunch(ops *executable, stream *s) {
+    for (size_t i = 0; i < executable->count; i++) {
+        int code = queue(s, executable->ops[i]);
+        if (code) return code;
+    }
+    return OK;
+}
+EXPORT int cuGraphDestroy(ops *graph) { free(graph->ops), free(graph), live[GRAPHS]--; return OK; }
+EXPORT int cuGraphExecDestroy(ops *executable) { NEED_CONTEXT; return cuGraphDestroy(executable); }
