@@ -1,0 +1,145 @@
+"""TensorRT and TensorRT-RTX on a CUDA GPU: an engine for one input size, a context of it in each lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..cuda import Device, Stream, open_device
+from ..cuda.device import Pointer
+from ..cuda.failures import from_message
+from ..errors import BackendError, DeviceUnavailable, ManifestError, WrongDevice
+from ..manifest import Manifest
+from ..tensorrt import Api
+from ..tensorrt.api import errors
+from .base import BackendInfo
+from .device_backend import DeviceBackend
+from .lanes import Program
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A serialised engine that has been checked to be for this library, driver and GPU."""
+
+    api: Api
+    """The library it is for."""
+    content: bytes
+    precision: str
+    """As found in it."""
+    evidence: str
+    """How that was found."""
+
+
+FindPlan = Callable[[Manifest, tuple[int, int], str, Device], Plan]
+"""``(manifest, size_wh, precision, device) -> Plan``."""
+
+
+class TensorRtBackend(DeviceBackend):
+    """One engine on one GPU.
+
+    Parameters
+    ----------
+    find_plan : callable
+        Where the engine comes from.
+    open_device : callable, optional
+        Opens the GPU.
+    """
+
+    name = "tensorrt"
+
+    def __init__(self, find_plan: FindPlan, open_device: Callable[[], Device] = open_device) -> None:
+        super().__init__(open_device)
+        self._find_plan = find_plan
+        self._plan: Plan | None = None
+        self._engine: Any = None
+        self._runtime: Any = None
+        self._info: BackendInfo | None = None
+
+    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        if precision == "bf16":
+            raise DeviceUnavailable(
+                "precision bf16: tensorrt has fp16 and fp32 here; leave --precision at auto, or name one"
+            )
+        super().open(manifest, size_wh, precision=precision, threads=threads)
+
+    def _load(self, device: Device, manifest: Manifest, precision: str, threads: int) -> None:
+        self._plan = plan = self._find_plan(manifest, self._size_wh, precision, device)
+        try:
+            self._engine, self._runtime = plan.api.deserialise(plan.content)
+        except BackendError as error:
+            raise _explained(error, device) from error
+        inputs, outputs = _tensors(plan.api, self._engine)
+        manifest.check_tensors(inputs, outputs, self._size_wh)
+
+    def _program(self) -> Program:
+        width, height = self._size_wh
+        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (1, 3, height, width)}
+        shapes |= {t.input: t.shape_for(self._size_wh) for t in self._manifest.state}
+        return _Program(self._engine, shapes)
+
+    def _unload(self) -> None:
+        self._engine = None  # before the runtime that made it
+        self._runtime = None
+
+    @property
+    def info(self) -> BackendInfo:
+        device, plan = self._require(), self._plan
+        assert plan is not None
+        return BackendInfo(
+            "tensorrt",
+            f"{device.name} (SM {device.compute_capability})",
+            plan.precision,
+            0,
+            f"{plan.api}, driver for CUDA {device.driver}, precision by {plan.evidence}; {self.how()}",
+        )
+
+
+class _Program:
+    """An execution context."""
+
+    why_not_captured = ""
+
+    def __init__(self, engine: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+        mark = errors.mark()
+        self._context = engine.create_execution_context()
+        if self._context is None:
+            raise from_message(f"TensorRT makes no execution context: {errors.since(mark)}")
+        for name, shape in shapes.items():
+            if -1 in tuple(engine.get_tensor_shape(name)) and not self._context.set_input_shape(name, shape):
+                raise ManifestError(f"the engine does not take {name!r} as {shape}: {errors.since(mark)}")
+
+    def bind(self, name: str, pointer: Pointer) -> None:
+        if not self._context.set_tensor_address(name, pointer):
+            raise BackendError(f"tensorrt: the engine has no tensor {name!r}")
+
+    def enqueue(self, stream: Stream) -> None:
+        mark = errors.mark()
+        if not self._context.execute_async_v3(stream.handle):
+            raise from_message(f"TensorRT cannot run the engine: {errors.since(mark)}")
+
+    def free(self) -> None:
+        self._context = None
+
+
+def _tensors(api: Api, engine: Any) -> Any:
+    """The engine's inputs and outputs, as ``Manifest.check_tensors`` takes them."""
+    found: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        is_output = engine.get_tensor_mode(name) == api.trt.TensorIOMode.OUTPUT
+        dtype = str(engine.get_tensor_dtype(name)).rsplit(".", 1)[-1].lower()
+        shape = tuple(size if size >= 0 else None for size in engine.get_tensor_shape(name))
+        found[is_output][name] = ({"float": "float32", "half": "float16"}.get(dtype, dtype), shape)
+    return found
+
+
+def _explained(error: BackendError, device: Device) -> BackendError:
+    """TensorRT's words for a plan of another GPU, in ours."""
+    words = str(error).lower()
+    if "compute capability" in words or "different device" in words or "incompatible device" in words:
+        return WrongDevice(
+            f"the engine was built for another GPU than this one (SM {device.compute_capability}): {error}; "
+            "delete it, or build it here with livecut export --to tensorrt"
+        )
+    return error

@@ -1,0 +1,100 @@
+"""TensorRT as far as running an engine needs it, over the fake GPU: an engine is an ONNX file."""
+
+from enum import Enum
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+TensorIOMode = Enum("TensorIOMode", "INPUT OUTPUT")
+DataType = Enum("DataType", "FLOAT HALF INT32")
+
+
+class FakeTrt:
+    """The module."""
+
+    TensorIOMode = TensorIOMode
+
+
+class FakeApi:
+    """Stands for ``engine.tensorrt.Api`` on ``device``; with ``fail`` the engine refuses to run."""
+
+    trt = FakeTrt
+    library, version = "tensorrt", "10.3"
+
+    def __init__(self, device, fail=False):
+        self.device, self.fail = device, fail
+        self.contexts = 0
+
+    def __str__(self):
+        return f"TensorRT {self.version}"
+
+    def deserialise(self, plan):
+        return FakeEngine(self, onnx.load_from_string(plan)), object()
+
+
+class FakeEngine:
+    def __init__(self, api, model):
+        self.api, self.evaluator = api, ReferenceEvaluator(model)
+        self.inputs = {value.name: value for value in model.graph.input}
+        self.outputs = {value.name: value for value in model.graph.output}
+        self.names = [*self.inputs, *self.outputs]
+
+    @property
+    def num_io_tensors(self):
+        return len(self.names)
+
+    def get_tensor_name(self, index):
+        return self.names[index]
+
+    def get_tensor_mode(self, name):
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name):
+        kind = (self.inputs | self.outputs)[name].type.tensor_type.elem_type
+        return DataType.FLOAT if kind == onnx.TensorProto.FLOAT else DataType.HALF
+
+    def get_tensor_shape(self, name):
+        dims = (self.inputs | self.outputs)[name].type.tensor_type.shape.dim
+        return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
+
+    def create_execution_context(self):
+        self.api.contexts += 1
+        return FakeContext(self)
+
+
+class FakeContext:
+    def __init__(self, engine):
+        self.engine, self.addresses, self.shapes = engine, {}, {}
+
+    def set_input_shape(self, name, shape):
+        self.shapes[name] = tuple(shape)
+        return True
+
+    def set_tensor_address(self, name, pointer):
+        self.addresses[name] = pointer
+        return name in self.engine.names
+
+    def execute_async_v3(self, handle):
+        engine, device = self.engine, self.engine.api.device
+        if engine.api.fail:
+            return False
+        assert set(self.addresses) == set(engine.names), "a tensor has no address"
+        addresses = dict(self.addresses)
+        shapes = {name: self.shapes.get(name) or engine.get_tensor_shape(name) for name in engine.inputs}
+        blank = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        results = dict(zip(engine.outputs, engine.evaluator.run(None, blank), strict=True))
+
+        def run():
+            feeds = {name: device.array(addresses[name], shape, np.float32) for name, shape in shapes.items()}
+            for name, value in zip(engine.outputs, engine.evaluator.run(None, feeds), strict=True):
+                device.array(addresses[name], value.shape, value.dtype)[...] = value
+
+        device.enqueue(
+            handle,
+            "engine",
+            run,
+            [(addresses[name], 4 * int(np.prod(shape))) for name, shape in shapes.items()],
+            [(addresses[name], value.nbytes) for name, value in results.items()],
+        )
+        return True
