@@ -7,10 +7,10 @@ EXTRAS ?= dev,demo
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.livecut-dev
 
-.PHONY: help dev build demo test lint bench clean
+.PHONY: help dev build demo test lint bench train-smoke clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ lint: $(STAMP)  ## ruff and mypy
 
 bench: build  ## measure, side by side, into benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+train-smoke: build  ## train the tiniest network for a minute at most, on data it makes, into out/train-smoke
+	OMP_WAIT_POLICY=passive $(BIN)/python -m livecut.training.smoke --out out/train-smoke
 
 clean:  ## remove what was built, not the environment
 	rm -rf build dist out *.egg-info kernels/*.so kernels/_*.c .pytest_cache .mypy_cache .ruff_cache

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from ..engine.errors import ModelError
+
 FORMAT = 1
 
 
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used."""
+class CheckpointError(ModelError):
+    """A checkpoint cannot be used, or cannot be written."""
 
 
 def save_checkpoint(path: Path, **state: Any) -> None:

@@ -1,14 +1,16 @@
 """A data folder of a few small pictures, made on the spot."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 
 torch.set_num_threads(1)  # small work: more threads only wait for each other
 
-from livecut.training.config import Config, Optimiser, Run, Stage
+from livecut.training.config import Adversarial, Config, Optimiser, Run, Stage
 from livecut.training.data.holdout import is_validation
 
 LICENCE = "Source: made for a test\nLicence: CC0-1.0\nCredit: nobody\n"
@@ -81,4 +83,17 @@ def tiny_config():
             minutes=0.01, threads=1, workers=0, bfloat16=False, checkpoint_minutes=100, validation_minutes=100
         ),
         stages=[Stage(until=1.0, batch=2, sizes=[[64, 64], [96, 64]])],
+    )
+
+
+@pytest.fixture
+def article_config(tiny_config):
+    """The article's method, with few channels."""
+    return dataclasses.replace(
+        tiny_config,
+        name="tiny-article",
+        method="article",
+        network={"channels": [4, 6, 8]},
+        adversarial=Adversarial(weight=0.01, learning_rate=1e-3, channels=[4, 6, 8]),
+        input_sizes=[[64, 64]],
     )

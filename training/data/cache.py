@@ -34,7 +34,8 @@ class Packed:
     _file: Path
 
     def __post_init__(self) -> None:
-        self._data = np.memmap(self._file, np.uint8, mode="r")
+        empty = self._file.stat().st_size == 0  # nothing decoded; an empty file cannot be mapped
+        self._data = np.empty(0, np.uint8) if empty else np.memmap(self._file, np.uint8, mode="r")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the pixels: another process maps the file again."""

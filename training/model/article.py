@@ -123,7 +123,7 @@ def repair_edges(alpha: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     ``image`` makes of it; elsewhere it is opened and closed by 3 x 3 pixels.
     """
     calm = -_most(-_most(_most(-_most(-alpha))))  # opening: least, most; closing: most, least
-    edge = (sobel(calm) / SURE_EDGE).clamp(0, 1)
+    edge = _most(_most((sobel(calm) / SURE_EDGE).clamp(0, 1)))  # and two pixels to both sides
     luma = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return (calm + edge * (_guided(calm, luma) - calm)).clamp(0, 1)
 

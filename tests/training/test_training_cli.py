@@ -1,0 +1,148 @@
+"""``livecut train``: what it leaves, how it stops, and what it says when it cannot."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
+
+from livecut.cli.main import app
+
+TINY = """
+base = "article"
+name = "tiny"
+input_sizes = [[64, 64]]
+[network]
+channels = [4, 4]
+[adversarial]
+channels = [4, 4]
+[run]
+minutes = 0.01
+threads = 1
+[[stage]]
+until = 1.0
+batch = 2
+sizes = [[64, 64]]
+"""
+
+
+@pytest.fixture
+def livecut():
+    """Call the command in this process."""
+
+    def call(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def tiny_toml(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def test_a_run_leaves_its_files_and_says_what_comes_next(livecut, tiny_toml, data_folder, tmp_path):
+    out = tmp_path / "run"
+    result = livecut("train", "--config", tiny_toml, "--data", data_folder, "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert {"checkpoint.pt", "log.txt", "curve.csv", "curve.png"} <= {path.name for path in out.iterdir()}
+    assert "livecut eval" in result.stderr
+    assert "validation all" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_second_run_does_not_overwrite_the_first_and_resume_goes_on(
+    livecut, tiny_toml, data_folder, tmp_path
+):
+    command = ("train", "--config", tiny_toml, "--data", data_folder, "--out", tmp_path / "run")
+    assert livecut(*command).exit_code == 0
+    again = livecut(*command)
+    assert again.exit_code == 2
+    assert "add --resume" in again.stderr
+    more = livecut(*command, "--resume", "--minutes", "0.02", "-q")
+    assert more.exit_code == 0, more.stderr
+    assert more.stderr == ""
+    assert "resumed at step" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_mistakes_end_with_one_line_and_the_code_of_their_kind(livecut, tiny_toml, data_folder, tmp_path):
+    def ends(*arguments):
+        result = livecut("train", "--out", tmp_path / "run", *arguments)
+        assert result.stderr.splitlines()[-1].startswith("livecut: error: ")
+        return result.exit_code, result.stderr
+
+    code, said = ends("--config", "livecut-xxl", "--data", data_folder)
+    assert (code, "Available: " in said) == (2, True)
+    code, said = ends("--config", tiny_toml, "--data", tmp_path / "nowhere")
+    assert (code, "--data" in said) == (5, True)
+    code, said = ends("--config", tiny_toml, "--data", data_folder, "--resume")
+    assert (code, "start without --resume" in said) == (4, True)
+    code, said = ends("--config", tiny_toml, "--data", data_folder, "--init", tmp_path / "none.pt")
+    assert (code, "no such checkpoint" in said) == (4, True)
+    code, said = ends("--config", tiny_toml, "--data", data_folder, "--device", "abacus")
+    assert (code, "expected one of auto, cpu, cuda" in said) == (2, True)
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"rubbish")
+    code, said = ends("--config", tiny_toml, "--data", data_folder, "--resume")
+    assert (code, "not a readable checkpoint" in said) == (4, True)
+
+
+def test_bad_pictures_are_named_and_left_out_and_an_empty_rest_is_refused(
+    livecut, tiny_toml, data_folder, tmp_path
+):
+    pairs = data_folder / "clothing_cc0"
+    images = sorted((pairs / "images").iterdir())
+    images[0].write_bytes(b"no picture")
+    result = livecut("train", "--config", tiny_toml, "--data", data_folder, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert f"skipped {images[0]}: does not decode" in result.stderr
+    for path in data_folder.rglob("*.*"):
+        if path.suffix in (".jpg", ".png"):
+            path.write_bytes(b"")
+    result = livecut("train", "--config", tiny_toml, "--data", data_folder, "--out", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "nothing to train on is left" in result.stderr
+
+
+def test_without_pytorch_it_says_how_to_get_it(livecut, tiny_toml, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("livecut.training.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = livecut("train", "--config", tiny_toml, "--out", tmp_path / "run")
+    assert result.exit_code == 4
+    assert "pip install 'livecut[train]'" in result.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_resume_goes_on_from_there(tiny_toml, data_folder, tmp_path):
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "livecut",
+        "train",
+        "--config",
+        tiny_toml,
+        "--data",
+        data_folder,
+        "--out",
+        out,
+    ]
+    environment, said = {**os.environ, "OMP_WAIT_POLICY": "passive"}, []
+    words = [str(part) for part in command] + ["--minutes", "30"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stderr:
+            said.append(line)
+            if " step 50 " in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 143, "".join(said)
+    assert "stopped; saved, go on with --resume" in said[-1]
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["counters"]["step"] >= 50
