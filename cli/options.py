@@ -13,7 +13,7 @@ Model = Annotated[str, typer.Option("--model", "-m", help="Name of a model, or t
 BackendName = Annotated[
     str, typer.Option("--backend", help="auto, openvino, onnxruntime or null.", metavar="NAME")
 ]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", metavar="NAME")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16, fp16 or int8.", metavar="NAME")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Cores to use.", show_default="those this process may use"),

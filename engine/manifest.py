@@ -32,6 +32,14 @@ class StateTensor:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """The same model in another precision: an ONNX file of the same inputs and outputs in the same bundle."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of ``manifest.json`` of one bundle."""
 
@@ -58,6 +66,8 @@ class Manifest:
     state: tuple[StateTensor, ...] = ()
     licence: str = "unknown"
     ledger: str | None = None
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    """Precision, such as ``int8``, to the file that has it."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Everything else in the file: figures, opset, size."""
 
@@ -65,6 +75,11 @@ class Manifest:
     def model_path(self) -> Path:
         """Where the ONNX file lies."""
         return self.folder / self.file
+
+    def path_for(self, precision: str) -> Path:
+        """The ONNX file to run at ``precision``: the variant of that name, else the model's own."""
+        variant = self.variants.get(precision)
+        return self.folder / variant.file if variant else self.model_path
 
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:
@@ -100,14 +115,11 @@ class Manifest:
             )
         spec = _Reader(reader.take("input", dict), f"{where}: input")
         output = _Reader(reader.take("output", dict), f"{where}: output")
-        file = reader.take("file", str)
-        if Path(file).name != file:
-            raise ManifestError(f"{where}: file: expected a name inside the bundle, got {file!r}")
         manifest = cls(
             name=reader.take("name", str),
             version=reader.take("version", str),
             folder=folder,
-            file=file,
+            file=reader.file_name("file"),
             sha256=reader.take("sha256", str),
             input_name=spec.take("name", str),
             color=spec.choice("color", ("RGB", "BGR")),
@@ -123,6 +135,7 @@ class Manifest:
             state=tuple(_state(tensor, f"{where}: state") for tensor in reader.take("state", list)),
             licence=reader.take("licence", str),
             ledger=data.get("ledger"),
+            variants=_variants(data.get("variants", {}), f"{where}: variants"),
             extra={key: value for key, value in data.items() if key not in _KNOWN},
         )
         if not manifest.sizes_wh:
@@ -144,17 +157,22 @@ class Manifest:
         return min(self.sizes_wh, key=mismatch)
 
     def check_file(self) -> None:
-        """Raise ModelError or ManifestError unless the ONNX file is there and has the hash the manifest
-        states."""
-        try:
-            digest = hashlib.sha256(self.model_path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise ModelError(f"{self.model_path}: cannot be read: {error.strerror}") from None
-        if digest != self.sha256:
-            raise ManifestError(
-                f"{self.model_path}: sha256 {digest[:12]}... differs from the manifest's "
-                f"{self.sha256[:12]}...; the file is damaged or was replaced: install the bundle again"
-            )
+        """Raise ModelError or ManifestError unless the ONNX file and every variant are there and have the
+        hashes that the manifest states."""
+        for file, stated in {
+            self.file: self.sha256,
+            **{v.file: v.sha256 for v in self.variants.values()},
+        }.items():
+            path = self.folder / file
+            try:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+            if digest != stated:
+                raise ManifestError(
+                    f"{path}: sha256 {digest[:12]}... differs from the manifest's {stated[:12]}...; "
+                    "the file is damaged or was replaced: install the bundle again"
+                )
 
     def check_tensors(
         self, inputs: Tensors, outputs: Tensors, size_wh: tuple[int, int] | None = None
@@ -239,7 +257,10 @@ class Manifest:
         self.check_tensors(read(v for v in graph.input if v.name not in weights), read(graph.output))
 
 
-_KNOWN = {"format", "name", "version", "file", "sha256", "input", "output", "state", "licence", "ledger"}
+_KNOWN = {
+    *("format", "name", "version", "file", "sha256", "input", "output", "state", "licence", "ledger"),
+    "variants",
+}
 
 
 class _Reader:
@@ -256,6 +277,12 @@ class _Reader:
         value = self.data[key]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ManifestError(f"{self.where}: {key}: expected {kind.__name__}, got {value!r}")
+        return value
+
+    def file_name(self, key: str) -> str:
+        value = self.take(key, str)
+        if Path(value).name != value:
+            raise ManifestError(f"{self.where}: {key}: expected a name inside the bundle, got {value!r}")
         return value
 
     def choice(self, key: str, options: tuple[str, ...]) -> str:
@@ -275,6 +302,14 @@ def _size(value: Any, where: str) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value)):
         raise ManifestError(f"{where}: expected [width, height], got {value!r}")
     return value[0], value[1]
+
+
+def _variants(value: Any, where: str) -> dict[str, Variant]:
+    found = {}
+    for name in _Reader(value, where).data:
+        reader = _Reader(value[name], f"{where}: {name}")
+        found[name] = Variant(reader.file_name("file"), reader.take("sha256", str))
+    return found
 
 
 def _state(value: Any, where: str) -> StateTensor:

@@ -144,8 +144,9 @@ class Session:
                 self._engines[input_wh] = engine
                 width, height = input_wh
                 log.info(
-                    "%s %s at %dx%d: %s (%s)",
+                    "%s %s at %dx%d: %s (%s; %s)",
                     self.manifest.name, self.manifest.version, width, height, engine.info, self.reason,
+                    engine.info.details,
                 )  # fmt: skip
             return engine
 

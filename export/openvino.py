@@ -161,7 +161,7 @@ def layers_of(compiled: ov.CompiledModel) -> list[Layer]:
     """Every layer that ``compiled`` runs, in order, with the precision the runtime gives for it."""
     layers = []
     for operation in compiled.get_runtime_model().get_ordered_ops():
-        about = {key: _text(value) for key, value in dict(operation.get_rt_info()).items()}
+        about = {key: value.astype(str) for key, value in dict(operation.get_rt_info()).items()}
         kind = about.get("layerType", operation.get_type_name())
         if kind in ("Input", "Output", "Const", "Constant", "Parameter", "Result"):
             continue
@@ -210,12 +210,6 @@ def _openvino() -> Any:
     except ImportError as error:
         raise DeviceUnavailable(f"openvino is not installed: pip install openvino ({error})") from None
     return openvino
-
-
-def _text(value: Any) -> str:
-    """The words in one of OpenVINO's values, which are wrapped differently from version to version."""
-    value = getattr(value, "astype", lambda kind: value)(str)
-    return str(getattr(value, "value", value))
 
 
 def _line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from ..manifest import Manifest
 
 State = Any
 """Recurrent state between two frames; each backend has its own kind, on its own device."""
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""OpenVINO on the CPU: the default. fp32 anywhere, bf16 where the chip has it, int8 models as they are."""
+"""OpenVINO on the CPU: the default. fp32 anywhere, bf16 and a model's int8 variant where the chip is fast at
+them; models that are int8 themselves as they are."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ import openvino as ov
 from ..buffers import HostBuffer
 from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
+from ..processor import int8_instructions
 from ..threads import affinity_is_restricted
 from .base import Backend, BackendInfo, State, state_shapes
 from .state import StateSets
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
-_QUANTISED = {"FakeQuantize", "FakeConvert"}
+_MULTIPLY = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"}
 
 
 class OpenVinoBackend(Backend):
@@ -30,23 +32,18 @@ class OpenVinoBackend(Backend):
         self._compiled: Any = None
         self._info: BackendInfo | None = None
         self._states: StateSets | None = None
+        self._why = ""
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         core = ov.Core()
-        precisions = supported_precisions(core)
-        wanted = precisions[-1] if precision == "auto" else precision
-        if wanted not in precisions:
-            raise DeviceUnavailable(
-                f"precision {wanted}: openvino has {', '.join(precisions)} on this CPU; "
-                "leave --precision at auto, or name one of these"
-            )
+        wanted, rest, self._why = choose_precision(manifest, precision, supported_precisions(core))
         self._manifest, self._size_wh = manifest, size_wh
+        path = manifest.path_for(wanted)
         try:
-            model = core.read_model(str(manifest.model_path))
+            model = core.read_model(str(path))
         except RuntimeError as error:
-            raise BackendError(f"{manifest.model_path}: openvino cannot read it: {_line(error)}") from error
+            raise BackendError(f"{path}: openvino cannot read it: {_line(error)}") from error
         manifest.check_tensors(_tensors(model.inputs), _tensors(model.outputs), size_wh)
-        quantised = any(node.get_type_name() in _QUANTISED for node in model.get_ops())
         width, height = size_wh
         shapes: dict[str, Any] = {manifest.input_name: [1, 3, height, width]}
         shapes.update({name: list(shape) for name, shape in state_shapes(manifest, size_wh).items()})
@@ -54,7 +51,7 @@ class OpenVinoBackend(Backend):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": _HINT[wanted],
+            "INFERENCE_PRECISION_HINT": _HINT[rest],
         }
         if affinity_is_restricted():
             # Pinning counts the machine's cores from the first: two confined processes could share one core.
@@ -64,20 +61,29 @@ class OpenVinoBackend(Backend):
             self._compiled = core.compile_model(model, "CPU", config)
         except RuntimeError as error:
             raise BackendError(
-                f"{manifest.model_path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
+                f"{path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
             ) from error
-        self._info = self._read_back(core, quantised)
+        self._info = self._read_back(core)
+        if wanted == "int8" and self._info.precision != "int8":
+            raise DeviceUnavailable(
+                f"precision int8: {_lack(manifest)}, and {path.name} computes in {self._info.precision}; "
+                f"leave --precision at auto, or make one: livecut export {manifest.name} --to int8 --into-bundle"
+            )
         self._states = StateSets(
             manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
         )
 
-    def _read_back(self, core: ov.Core, quantised: bool) -> BackendInfo:
+    def _read_back(self, core: ov.Core) -> BackendInfo:
         in_force = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
         precision = names.get(in_force, in_force)
         details = f"openvino {ov.__version__.split('-')[0]}"
+        quantised, multiplying = int8_layers(self._compiled)
         if quantised:
-            precision, details = "int8", f"{details}, {precision} between int8 layers"
+            details += f", {quantised} of {multiplying} multiplying layers in int8, {precision} between"
+            precision = "int8" if 2 * quantised >= multiplying else precision
+        if self._why:
+            details += f"; {self._why}"
         return BackendInfo(
             "openvino",
             f"CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()})",
@@ -123,10 +129,61 @@ class OpenVinoBackend(Backend):
         self._states = None
 
 
+def choose_precision(manifest: Manifest, asked: str, native: tuple[str, ...]) -> tuple[str, str, str]:
+    """The precision to open a model at, that of what is not int8 in it, and why, where that is not plain.
+
+    Parameters
+    ----------
+    asked : str
+        ``auto`` takes the model's int8 variant where there is one and the chip multiplies bytes natively,
+        else the fastest of ``native``.
+    native : tuple of str
+        What the CPU computes floats in, slowest first.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If ``asked`` is not to be had.
+    """
+    fastest = native[-1]
+    if asked == "int8":
+        return "int8", fastest, ""
+    if asked == "auto":
+        if "int8" not in manifest.variants:
+            return fastest, fastest, ""
+        if instructions := int8_instructions():
+            return "int8", fastest, f"int8 as the model has it and the chip has {instructions}"
+        return fastest, fastest, "not the model's int8, as the chip has neither VNNI nor AMX"
+    if asked not in native:
+        raise DeviceUnavailable(
+            f"precision {asked}: openvino has {', '.join(native)} on this CPU"
+            f"{', and int8' if 'int8' in manifest.variants else ''}; "
+            "leave --precision at auto, or name one of these"
+        )
+    return asked, asked, ""
+
+
+def int8_layers(compiled: ov.CompiledModel) -> tuple[int, int]:
+    """How many layers of a compiled model multiply in int8, and how many multiply at all."""
+    quantised = multiplying = 0
+    for operation in compiled.get_runtime_model().get_ops():
+        about = operation.get_rt_info()
+        if "layerType" in about and about["layerType"].astype(str) in _MULTIPLY:
+            multiplying += 1
+            quantised += about["runtimePrecision"].astype(str).lower() in ("i8", "u8")
+    return quantised, multiplying
+
+
 def supported_precisions(core: ov.Core | None = None) -> tuple[str, ...]:
     """What this CPU computes in natively, slowest first."""
     capabilities = (core or ov.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("fp32", "bf16") if "BF16" in capabilities else ("fp32",)
+
+
+def _lack(manifest: Manifest) -> str:
+    if "int8" in manifest.variants:
+        return f"the int8 variant of {manifest.name} is not int8 on this CPU"
+    return f"{manifest.name} has no int8 variant"
 
 
 def _tensors(ports: Any) -> dict[str, tuple[str, tuple[int | None, ...]]]:

@@ -221,7 +221,7 @@ def test_a_closed_session_says_so(tiny_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "precision: expected one of auto, fp32, bf16, fp16, got 'fp8'"),
+        ({"precision": "fp8"}, "precision: expected one of auto, fp32, bf16, fp16, int8, got 'fp8'"),
         ({"threads": 0}, "threads: expected at least 1, got 0"),
         ({"size_wh": (100, 32)}, "size: tiny takes multiples of 32, got 100x32"),
         ({"backend": "tpu"}, "no backend 'tpu'; there are auto, openvino, onnxruntime, null"),

@@ -1,0 +1,127 @@
+"""Variants: another precision of a model in its bundle, taken where the chip is fast, never in silence."""
+
+import hashlib
+import json
+import logging
+import shutil
+
+import bundles
+import pytest
+
+from livecut.engine.errors import DeviceUnavailable, ManifestError, ModelError
+from livecut.engine.manifest import Manifest
+from livecut.engine.session import Session
+
+openvino = pytest.importorskip("openvino", reason="variants are for openvino")
+
+from livecut.engine import processor
+from livecut.engine.backends import openvino as backend
+from livecut.engine.backends.openvino import choose_precision
+
+
+@pytest.fixture
+def bundle(tiny_model, tmp_path):
+    """The tiny bundle with an INT8 variant."""
+    folder = shutil.copytree(tiny_model, tmp_path / "tiny")
+    inner = bundles.write_bundle(tmp_path / "q", bundles.quantised_red())
+    shutil.copy(inner / "model.onnx", folder / "model.int8.onnx")
+    digest = hashlib.sha256((folder / "model.int8.onnx").read_bytes()).hexdigest()
+    write_variants(folder, {"int8": {"file": "model.int8.onnx", "sha256": digest}})
+    return folder
+
+
+def write_variants(folder, variants):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "variants": variants}))
+
+
+def test_a_manifest_names_the_file_of_each_precision(bundle, tiny_model):
+    manifest = Manifest.load(bundle)
+    manifest.check_file()
+    assert manifest.path_for("int8") == bundle / "model.int8.onnx"
+    assert manifest.path_for("fp32") == bundle / "model.onnx"
+    assert not Manifest.load(tiny_model).variants
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ([], r"variants: expected an object, got list"),
+        ({"int8": "model.int8.onnx"}, r"variants: int8: expected an object, got str"),
+        (
+            {"int8": {"file": "../x.onnx", "sha256": ""}},
+            r"file: expected a name inside the bundle, got '../x.onnx'",
+        ),
+        ({"int8": {"file": "x.onnx"}}, r"int8: sha256 is missing"),
+    ],
+)
+def test_variants_that_make_no_sense_are_named(bundle, variants, message):
+    write_variants(bundle, variants)
+    with pytest.raises(ManifestError, match=message):
+        Manifest.load(bundle)
+
+
+def test_a_damaged_or_missing_variant_is_no_valid_bundle(bundle):
+    (bundle / "model.int8.onnx").write_bytes(b"other")
+    with pytest.raises(ManifestError, match=r"model\.int8\.onnx: sha256 .* differs"):
+        Session(bundle)
+    (bundle / "model.int8.onnx").unlink()
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx: cannot be read"):
+        Session(bundle)
+
+
+def test_a_variant_is_opened_by_its_precision(bundle):
+    with Session(bundle, backend="openvino", precision="int8") as session:
+        assert session.info.precision == "int8"
+    with Session(bundle, backend="openvino", precision="fp32") as session:
+        assert session.info.precision == "fp32"
+
+
+def test_auto_takes_int8_where_the_chip_multiplies_bytes_and_says_so(bundle, monkeypatch, caplog):
+    monkeypatch.setattr(backend, "int8_instructions", lambda: "AVX-512 VNNI")
+    with caplog.at_level(logging.INFO, "livecut"), Session(bundle, backend="openvino") as session:
+        assert session.info.precision == "int8"
+    assert "int8 as the model has it and the chip has AVX-512 VNNI" in caplog.messages[0]
+
+
+def test_auto_leaves_int8_alone_on_a_chip_without_it_and_says_so(bundle, monkeypatch):
+    monkeypatch.setattr(backend, "int8_instructions", lambda: "")
+    with Session(bundle, backend="openvino") as session:
+        assert session.info.precision in ("fp32", "bf16")
+        assert "not the model's int8, as the chip has neither VNNI nor AMX" in session.info.details
+
+
+def test_a_model_without_int8_says_how_to_get_it(tiny_model):
+    with Session(tiny_model, backend="openvino", precision="int8") as session:
+        with pytest.raises(
+            DeviceUnavailable, match=r"tiny has no int8 variant, .*livecut export tiny --to int8"
+        ):
+            _ = session.info
+
+
+def test_what_is_refused_lists_int8_where_the_model_has_it(bundle):
+    manifest = Manifest.load(bundle)
+    with pytest.raises(
+        DeviceUnavailable, match=r"precision fp16: openvino has fp32, bf16 on this CPU, and int8"
+    ):
+        choose_precision(manifest, "fp16", ("fp32", "bf16"))
+    assert choose_precision(manifest, "int8", ("fp32", "bf16")) == ("int8", "bf16", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2 avx512f avx512_vnni", "AVX-512 VNNI"),
+        ("fpu avx2 avx_vnni", "AVX-VNNI"),
+        ("fpu avx512_vnni amx_int8", "AMX"),
+        ("fpu avx2 avx512f", ""),
+    ],
+)
+def test_the_chips_own_flags_decide(flags, expected, monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(processor, "Path", lambda path: cpuinfo)
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
+    assert processor.int8_instructions.__wrapped__() == expected
+    monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
+    assert processor.int8_instructions.__wrapped__() == ""
