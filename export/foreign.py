@@ -15,7 +15,6 @@ from ..engine.errors import ModelError, UsageError
 from .foreign_bundle import precision_of, write_foreign
 from .foreign_graph import ALPHA, IMAGE, Feed, Plan, activations_left, constant_value, lay_together, wrap
 from .foreign_runs import Answer, Run, compare, first_states, open_runner, pictures, settled_states
-from .keras_model import is_keras, keras_to_onnx
 from .onnx_file import load_onnx, opset_of
 from .onnx_folding import fold
 from .recipes import Recipe, RecipeError, Signature, load_recipe, recognise
@@ -93,19 +92,16 @@ def import_foreign(
     step = progress or (lambda name, share: None)
     onnx_path = Path(onnx_path)
     step("read", 0.0)
-    keras = is_keras(onnx_path)
     if recipe is not None and not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
-    if keras and recipe is None:
-        raise RecipeError(f"{onnx_path}: a Keras model does not say how it is fed: name its --recipe")
-    model = keras_to_onnx(onnx_path, recipe) if keras else load_onnx(onnx_path)
+    model = load_onnx(onnx_path)
     signature = signature_of(model)
     chosen = recognise(signature) if recipe is None else recipe
     notes = [f"taken for {chosen.title} by its tensors"] if recipe is None else []
     feed, said = lay_together(chosen, signature)
     sizes, fixed = chosen_sizes(chosen, feed, size)
     step("run the file as it is", 0.1)
-    run, runtime = open_runner(model if keras else onnx_path)
+    run, runtime = open_runner(onnx_path)
     run_at = _Source(run, feed, chosen)
     answers = [run_at.probe(at) for at in dict.fromkeys((sizes[0], sizes[-1]))]
     plan, more = planned(model, chosen, feed, answers, fixed)

@@ -84,13 +84,11 @@ class Recipe:
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Values of further inputs, by name: numbers, or ``{"longest": n}`` for min(1, n / longest side)."""
     match: tuple[Match, ...] = ()
-    lambdas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Of a Keras file: what each Lambda layer does, by its name, as its code is not run."""
 
     @property
     def effect(self) -> tuple[Any, ...]:
         """What it does to a file, without name and origin: recipes of equal effect are interchangeable."""
-        told = {"name", "title", "source", "licence", "match", "constants", "sizes_wh", "lambdas"}
+        told = {"name", "title", "source", "licence", "match", "constants", "sizes_wh"}
         values = [getattr(self, entry.name) for entry in fields(self) if entry.name not in told]
         return (*values, tuple(sorted((key, str(value)) for key, value in self.constants.items())))
 
@@ -181,7 +179,7 @@ def _tables(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def parse_recipe(tables: Mapping[str, Any], name: str, *, where: str = "recipe") -> Recipe:
     """Make a recipe of parsed TOML, checking every key; ``where`` begins the messages. Raises RecipeError."""
-    sections = {"input", "output", "state", "constants", "match", "title", "source", "licence", "lambdas"}
+    sections = {"input", "output", "state", "constants", "match", "title", "source", "licence"}
     _refuse_unknown(tables, sections, where)
     known = {"name", "layout", "color", "mean", "std", "sizes_wh", "multiple_of", "fit", "pad_value"}
     _refuse_unknown(tables.get("input", {}), {*known, "normalise"}, f"{where}: input")
@@ -218,7 +216,6 @@ def parse_recipe(tables: Mapping[str, Any], name: str, *, where: str = "recipe")
         invert=bool(out.get("invert", False)),
         state=tuple(_state(entry, f"{where}: state") for entry in tables.get("state", [])),
         constants=dict(tables.get("constants", {})),
-        lambdas=_lambdas(tables.get("lambdas", {}), f"{where}: lambdas"),
         match=tuple(_match(entry, f"{where}: match") for entry in tables.get("match", [])),
     )
     if 0 in recipe.std:
@@ -324,18 +321,6 @@ def _state(entry: Any, where: str) -> StateRule:
     if set(entry) != {"input", "output"}:
         raise RecipeError(f"{where}: expected input and output, the names of two tensors, got {entry!r}")
     return StateRule(str(entry["input"]), str(entry["output"]))
-
-
-def _lambdas(tables: Any, where: str) -> dict[str, dict[str, Any]]:
-    if not isinstance(tables, Mapping):
-        raise RecipeError(f"{where}: expected a table for each Lambda layer, got {tables!r}")
-    for name, told in tables.items():
-        _refuse_unknown(told, {"resize", "align_corners", "scale"}, f"{where}.{name}")
-        if "resize" in told:
-            _sizes([told["resize"]], f"{where}.{name}.resize")
-        elif "scale" not in told:
-            raise RecipeError(f"{where}.{name}: expected resize or scale, got {dict(told)!r}")
-    return {name: dict(told) for name, told in tables.items()}
 
 
 def _match(entry: Any, where: str) -> Match:

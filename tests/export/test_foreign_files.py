@@ -12,7 +12,6 @@ WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
 FILES = {
     "mediapipe-selfie": "selfie_segmentation_onnx/selfie_segmentation.onnx",
     "sinet": "sinet_portrait_onnx/SINet_Softmax_simple.onnx",
-    "slimnet": "portrait_slimnet_h5/slim_reshape_v2.h5",
 }
 
 
@@ -23,10 +22,7 @@ def test_a_published_portrait_network_cuts_out_a_portrait(tmp_path, recipe):
     if not path.is_file():
         pytest.skip(f"needs the third-party file {FILES[recipe]}")
     data = pytest.importorskip("skimage.data", reason="the photograph is scikit-image's")
-    if recipe == "slimnet":
-        pytest.importorskip("h5py", reason="Keras files are HDF5")
-    recognised = None if path.suffix == ".onnx" else recipe  # Keras does not say how it is fed
-    report = import_foreign(path, recognised, tmp_path / recipe)
+    report = import_foreign(path, None, tmp_path / recipe)
     assert report.recipe.name == recipe
     with Session(tmp_path / recipe, precision="fp32", threads=2) as session:
         alpha = session.matte(data.astronaut(), foreground=False).alpha.astype(np.float64) / 255
