@@ -99,6 +99,7 @@ setup(
     include_package_data=False,
     package_data={
         "livecut": ["py.typed"],
+        "livecut.engine.bench": ["*.css"],
         "livecut.kernels.cuda": ["*.cu", "*.cuh", "emulate.cpp", "emulate.h", "*.fatbin", "livecut.json"],
         "livecut.export": ["recipes/*.toml"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],

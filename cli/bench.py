@@ -117,9 +117,9 @@ def bench(
     if context.invoked_subcommand is not None:
         return
     if require_gpu:
-        from ..engine.doctor import check_gpu
+        from ..engine.backends import require_gpu as check_gpu
 
-        check_gpu()
+        check_gpu(backend)
     from ..engine.bench.settings import Settings, expand, parse_duration, parse_sweep
 
     lasting = parse_duration(soak or seconds, "--soak" if soak else "--seconds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -181,11 +182,9 @@ def _livecut() -> dict[str, Any]:
 
 
 def _build_flags() -> str | None:
-    """The line of setup.py that holds the compiler flags: what the build was told."""
-    for line in (_read(ROOT / "setup.py") or "").splitlines():
-        if line.startswith("CFLAGS"):
-            return " ".join(part.strip("[]\"',") for part in line.split("else", 1)[-1].split())
-    return None
+    """The compiler flags that setup.py gives: what the build was told."""
+    found = re.search(r"^CFLAGS = (.*?)^\S", _read(ROOT / "setup.py") or "", re.DOTALL | re.MULTILINE)
+    return " ".join(re.findall(r'"(-[^"]+)"', found[1])) or None if found else None
 
 
 def _compiler() -> str | None:

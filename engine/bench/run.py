@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -100,6 +101,7 @@ class Run:
             What opening a session or running a stream raises.
         """
         settings, now = self.settings, self.clock.now
+        gc.collect()  # what an earlier run left in cycles must not count as memory of this one
         sessions: list[Session] = []
         opening: list[float] = []
         sinks: list[GateSink] = []
