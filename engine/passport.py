@@ -229,13 +229,35 @@ class Passport:
         shapes : mapping of str to tuple of int, optional
             Shapes it must take, by the tensor's name: equal to its own, or within its profile.
         """
-        artefact = Path(artefact)
-        problems = self._damage(artefact)
+        problems = self.damage(artefact)
         if source is not None and source_sha256 is None:
             try:
                 source_sha256 = sha256_of(source)
             except OSError as error:
                 problems.append(f"{source}: cannot be read: {error.strerror}")
+        return problems + self.differences(
+            source_sha256=source_sha256,
+            library=library,
+            library_version=library_version,
+            driver=driver,
+            compute_capability=compute_capability,
+            precision=precision,
+            shapes=shapes,
+        )
+
+    def differences(
+        self,
+        *,
+        source_sha256: str | None = None,
+        library: str | None = None,
+        library_version: str | None = None,
+        driver: str | None = None,
+        compute_capability: str | None = None,
+        precision: str | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> list[str]:
+        """What of ``check`` needs no file: how the artefact differs from what is here and wanted."""
+        problems = []
         if source_sha256 is not None and source_sha256 != self.source_sha256:
             problems.append(
                 f"made from another {self.source}: sha256 {self.source_sha256[:12]}..., "
@@ -279,8 +301,9 @@ class Passport:
             raise PassportError(problem)
         return data
 
-    def _damage(self, artefact: Path) -> list[str]:
-        problems = []
+    def damage(self, artefact: Path) -> list[str]:
+        """What of ``check`` needs the files: whether they are those the passport was issued for."""
+        artefact, problems = Path(artefact), []
         wanted = {self.artefact: (self.sha256, self.size_bytes)}
         wanted.update({name: (digest, 0) for name, digest in self.extra.get("parts", {}).items()})
         for name, (digest, size) in wanted.items():
