@@ -10,7 +10,10 @@ from .blocks import ConvBlock
 from .encoder import TAPS
 from .network import MattingNetwork
 
-WINDOWS = {2: 1, 4: 3, 8: 3, 16: 3, 32: 1}  # kernel of the comparison at each stride
+# Kernel of the comparison at each stride. At 1/2 it costs most and tells least: edges are the picture's own.
+WINDOWS = {4: 3, 8: 3, 16: 3, 32: 1}
+CHANNELS = dict(TAPS.values())
+Features = list[torch.Tensor]
 
 
 class Comparison(nn.Module):
@@ -29,31 +32,50 @@ class Comparison(nn.Module):
 
 
 class PlateNetwork(MattingNetwork):
-    """``MattingNetwork`` with a second input: the clean plate.
+    """``MattingNetwork`` that is told what the place looks like without a subject.
 
-    Both pictures go through the same encoder and are compared at every level, so that a change of light or
-    a small shift of the camera is judged by features and not by pixels. A fresh network ignores the plate
-    and answers as the ``MattingNetwork`` whose weights it was given.
+    Picture and plate go through the same encoder and are compared at 1/4 and below, so that a change of
+    light or a small shift of the camera is judged by features and not by pixels. In a stream only the
+    plate's features are kept: ``step`` takes the first picture for the plate. A fresh network ignores the
+    plate and answers as the ``MattingNetwork`` whose weights it was given.
     """
 
     def __init__(self, **widths: int) -> None:
         super().__init__(memory=False, **widths)
         self.comparisons = nn.ModuleList(
-            Comparison(channels, WINDOWS[stride]) for stride, channels in TAPS.values()
+            Comparison(CHANNELS[stride], kernel) for stride, kernel in WINDOWS.items()
         )
 
-    def features(self, image: torch.Tensor, plate: torch.Tensor) -> list[torch.Tensor]:
-        """The encoder's five features of ``image``, compared with those of ``plate``, (N, 3, H, W) both."""
-        pairs = zip(self.comparisons, self.encoder(image), self.encoder(plate), strict=True)
-        return [compare(seen, bare) for compare, seen, bare in pairs]
-
     def forward(self, image: torch.Tensor, plate: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        logits, _, _ = self.decoder(self.features(image, plate))
+        logits, _, _ = self.decoder(self._compared(self.encoder(image), self.encoder(plate)[1:]))
         return F.pixel_shuffle(torch.sigmoid(logits), 4)
 
     def forward_training(  # type: ignore[override]
         self, image: torch.Tensor, plate: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the logits (N, 1, H, W) and the side logits at 1/16 and 1/8, for the losses."""
-        logits, x16, x8 = self.decoder(self.features(image, plate))
+        logits, x16, x8 = self.decoder(self._compared(self.encoder(image), self.encoder(plate)[1:]))
         return F.pixel_shuffle(logits, 4), [self.decoder.side16(x16), self.decoder.side8(x8)]
+
+    def step(  # type: ignore[override]
+        self, image: torch.Tensor, bare: Features, known: torch.Tensor
+    ) -> tuple[torch.Tensor, Features, torch.Tensor]:
+        """Alpha of one frame, and the state for the next.
+
+        Parameters
+        ----------
+        image : float (N, 3, H, W), -1..1
+        bare : list of 4 tensors
+            The plate's features at 1/4, 1/8, 1/16 and 1/32; zeros begin a stream.
+        known : float (N, 1, 1, 1)
+            1 where they are known. Where 0, ``image`` is the plate, and its alpha means nothing.
+        """
+        features = self.encoder(image)
+        kept = [new + (old - new) * known for new, old in zip(features[1:], bare, strict=True)]
+        logits, _, _ = self.decoder(self._compared(features, kept))
+        return F.pixel_shuffle(torch.sigmoid(logits), 4), kept, torch.ones_like(known)
+
+    def _compared(self, seen: Features, bare: Features) -> Features:
+        """The picture's five features, the last four of them compared with the plate's."""
+        pairs = zip(self.comparisons, seen[1:], bare, strict=True)
+        return [seen[0], *(compare(s, b) for compare, s, b in pairs)]
