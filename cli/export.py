@@ -87,9 +87,15 @@ def export(
         typer.Option(metavar="GIB", help="Memory TensorRT may use to build, such as 4 or 512MiB."),
     ] = None,
     calibrate: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Pictures to compare and to calibrate INT8 on."),
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Pictures to compare and to calibrate INT8 on; repeatable."),
     ] = None,
+    into_bundle: Annotated[
+        bool,
+        typer.Option(
+            "--into-bundle", help="With --to int8: put the result into the model itself, as a variant."
+        ),
+    ] = False,
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE.toml", help="How a network from elsewhere is fed."),
@@ -117,6 +123,7 @@ def export(
     from ..engine.samples import find_samples
     from ..export.api import export_model
     from ..export.options import Options, parse_devices, parse_workspace
+    from .console import write_json
     from .export_progress import StepLines
 
     options = Options(
@@ -131,9 +138,17 @@ def export(
         force=tuple(force or ()),
         resume=resume,
     )
+    command = shlex.join(["livecut", *sys.argv[1:]])
+    if into_bundle:
+        from .export_variant import put_into_bundle
+
+        passport = put_into_bundle(weights, out, options, calibrate or [], command, quiet=quiet or as_json)
+        if as_json:
+            write_json(passport.to_json(), "-")
+        return
     if out is None:
         raise UsageError("-o: give a folder to write to, such as -o exported/")
-    samples = find_samples(calibrate)
+    samples = find_samples(calibrate[0] if calibrate else None)
     source = open_weights(weights, recipe)
     with StepLines(quiet=quiet or as_json) as lines:
         made = export_model(
@@ -141,9 +156,9 @@ def export(
             out,
             options=options,
             frames=samples,
-            frames_key=dict(samples.key),
-            calibrate=calibrate,
-            command=shlex.join(["livecut", *sys.argv[1:]]),
+            frames_key={**samples.key, "folders": [str(folder) for folder in calibrate or []]},
+            calibrate=calibrate or (),
+            command=command,
             progress=lines.progress,
             done=lines.done,
         )

@@ -131,7 +131,7 @@ def export_model(
     recipe: str | Path | None = None,
     frames: Frames | None = None,
     frames_key: Mapping[str, Any] | None = None,
-    calibrate: Path | None = None,
+    calibrate: Sequence[Path] = (),
     command: str = "livecut.export.export_model",
     progress: Callable[[str, str, float], None] | None = None,
     done: Callable[[Made], None] | None = None,
@@ -155,8 +155,8 @@ def export_model(
         Gives real frames for parity, FP16's audit of ranges and INT8's calibration.
     frames_key : mapping, optional
         What identifies those frames: steps that looked at others are made again.
-    calibrate : Path, optional
-        The folder of pictures that INT8 is calibrated on.
+    calibrate : sequence of Path
+        The folders of pictures that INT8 is calibrated on.
     progress, done : callable, optional
         Told (step, part, share of it), and each ``Made`` step.
 
@@ -177,7 +177,7 @@ def export_model(
         raise UsageError(
             f"-o {out}: is where the weights themselves lie; give another folder, so that they stay"
         )
-    export = Export(opened, options, out, frames, frames_key or {}, calibrate, command)
+    export = Export(opened, options, out, frames, frames_key or {}, tuple(calibrate), command)
     steps = plan(export)
     with folder_for(out):
         return run(steps, resume=options.resume, progress=progress, done=done)

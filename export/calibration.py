@@ -76,7 +76,7 @@ def _rank(name: str) -> int:
 
 
 def find_pictures(folder: Path) -> list[Picture]:
-    """The pictures of ``folder`` or of its ``images``, in an order that mixes them and is always the same.
+    """The pictures of ``folder`` with all that is below, in an order that mixes them and is always the same.
 
     Masks are found where data sets keep them: ``masks/NAME.png`` beside ``images/NAME.jpg``, or ``N_a.png``
     beside ``N_i.jpg``; ``N_p.jpg``, the same scene without its subject, is passed over.
@@ -89,23 +89,30 @@ def find_pictures(folder: Path) -> list[Picture]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"--calibrate: expected a folder of pictures, {folder} is none")
-    inner = folder / "images"
-    where = inner if inner.is_dir() else folder
+    paths = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    numbered = {(path.parent, path.stem[:-2]) for path in paths if path.stem.endswith("_i")}
     found = []
-    for path in where.iterdir():
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+    for path in paths:
+        of_scene = (path.parent, path.stem[:-2]) in numbered
+        if (of_scene and path.stem[-2:] in ("_a", "_p")) or _is_mask_folder(path.parent):
             continue
-        stem = path.stem
-        numbered = stem[:-2] if stem[-2:] in ("_i", "_a", "_p") else ""
-        if numbered and stem[-2:] != "_i" and any((where / f"{numbered}_i{s}").is_file() for s in SUFFIXES):
-            continue
-        masks = [folder / "masks" / f"{stem}.png"] + ([where / f"{numbered}_a.png"] if numbered else [])
-        found.append(Picture(path, next((mask for mask in masks if mask.is_file()), None)))
+        mask = path.parent.parent / "masks" / f"{path.stem}.png"
+        if of_scene and path.stem.endswith("_i"):
+            mask = path.with_name(f"{path.stem[:-2]}_a.png")
+        found.append(Picture(path, mask if mask.is_file() else None))
     if not found:
         raise UsageError(
-            f"--calibrate: no picture in {where}; give a folder of some dozens like those that will be filmed"
+            f"--calibrate: no picture in {folder}; give some dozens like those that will be filmed"
         )
     return sorted(found, key=lambda picture: _rank(picture.image.name))
+
+
+def _is_mask_folder(folder: Path) -> bool:
+    return folder.name == "masks" and (folder.parent / "images").is_dir()
 
 
 def read_frames(

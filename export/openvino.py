@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..engine.errors import DeviceUnavailable, ModelError, UsageError
+from ..engine.manifest import Manifest
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -155,6 +156,22 @@ def _inspected(openvino: Any, path: Path, precision: str, source: Path) -> dict[
         "stored": stored,
         "kept_higher": [layer.name for layer in layers if layer.computes and layer.precision not in wanted],
     }
+
+
+def compiled_layers(path: Path, manifest: Manifest) -> tuple[dict[str, int], str]:
+    """Precision -> multiplying layers of an ONNX file or ``.xml`` as the engine would run it; the commonest.
+
+    Compiled for this CPU at the manifest's first input size, floats in the fastest precision of the chip.
+    """
+    core = _openvino().Core()
+    model = core.read_model(str(path))
+    width, height = manifest.sizes_wh[0]
+    shapes = {manifest.input_name: [1, 3, height, width]}
+    shapes.update({t.input: list(t.shape_for((width, height))) for t in manifest.state})
+    model.reshape(shapes)
+    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    found = Counter(layer.precision for layer in layers_of(compiled) if layer.computes)
+    return dict(found), found.most_common(1)[0][0] if found else "fp32"
 
 
 def layers_of(compiled: ov.CompiledModel) -> list[Layer]:

@@ -32,8 +32,8 @@ class Export:
     frames: Frames | None = None
     frames_key: Mapping[str, Any] = field(default_factory=dict)
     """What identifies the frames: part of what a step depends on."""
-    calibrate: Path | None = None
-    """The folder the frames are from; None where they are what happens to be here."""
+    calibrate: tuple[Path, ...] = ()
+    """The folders the frames are from; empty where they are what happens to be here."""
     command: str = ""
 
     @property

@@ -53,7 +53,7 @@ def fp16_step(export: Export) -> Step:
 
 
 def int8_step(export: Export) -> Step:
-    """``model-int8-openvino.onnx`` (or ``-tensorrt``): calibrated, judged, its sensitive layers kept higher."""
+    """``model-int8-openvino.onnx`` (or ``-tensorrt``): calibrated, judged, sensitive layers kept higher."""
     options = export.options
     out = export.out / f"model-int8-{options.flavour}.onnx"
     forced = export.source.name in options.force
@@ -67,11 +67,10 @@ def int8_step(export: Export) -> Step:
     def make(progress: Progress) -> Passport:
         from .int8 import quantise_folders
 
-        assert export.calibrate is not None, "the plan refuses INT8 without a folder"
         report: Int8Report = quantise_folders(
             export.model,
             out,
-            [export.calibrate],
+            export.calibrate,
             Manifest.load(export.out),
             flavour=options.flavour,  # type: ignore[arg-type]
             keep=options.keep,
@@ -111,7 +110,9 @@ def _issue(
     extra: dict[str, Any],
 ) -> Passport:
     """Enter the new graph into the bundle, hold it against ``model.onnx``, and issue its passport."""
-    add_variant(export.out, target, out.name)
+    # the engine runs the variant "int8" on a CPU; TensorRT's is another graph
+    for_tensorrt = target == "int8" and export.options.flavour == "tensorrt"
+    add_variant(export.out, "int8-tensorrt" if for_tensorrt else target, out.name)
     base = Passport.read(export.model)
     return Passport.issue(
         out,

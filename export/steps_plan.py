@@ -28,7 +28,7 @@ def plan(export: Export) -> list[Step]:
     if options.needs == "fp16" and options.target in ("fp16", "tensorrt"):
         steps.append(fp16_step(export))
     if options.needs == "int8":
-        if export.calibrate is None:
+        if not export.calibrate:
             raise UsageError(
                 "INT8 is calibrated on pictures of what will be cut out: give a folder, --calibrate FOLDER "
                 "(some hundred pictures from the camera itself are best)"

@@ -67,7 +67,8 @@ class OpenVinoBackend(Backend):
         if wanted == "int8" and self._info.precision != "int8":
             raise DeviceUnavailable(
                 f"precision int8: {_lack(manifest)}, and {path.name} computes in {self._info.precision}; "
-                f"leave --precision at auto, or make one: livecut export {manifest.name} --to int8 --into-bundle"
+                "leave --precision at auto, or make one: "
+                f"livecut export {manifest.name} --to int8 --calibrate FOLDER --into-bundle"
             )
         self._states = StateSets(
             manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
