@@ -76,9 +76,9 @@ def cut(
     size_wh = parse_size(input_size, "--input-size")
     suffix = _suffix(format)
     if require_gpu:
-        from ..engine.doctor import check_gpu
+        from ..engine.backends import require_gpu as check_gpu
 
-        check_gpu()
+        check_gpu(backend)
     from ..engine.batch import is_many
     from ..engine.cutout import Cutter
     from ..engine.session import Session
@@ -90,7 +90,8 @@ def cut(
     if is_jpeg and not only_mask and bgcolor is None and background is None:
         bgcolor = (255, 255, 255, 255)
         _say("jpg has no transparency: the background is white", quiet)
-    with Session(model, backend=backend, precision=precision, threads=threads, size_wh=size_wh) as session:
+    options = {"backend": backend, "precision": precision, "threads": threads, "size_wh": size_wh}
+    with Session(model, on_gpu=require_gpu or None, **options) as session:  # type: ignore[arg-type]
         cutter = Cutter(
             session,
             only_mask=only_mask,

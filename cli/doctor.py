@@ -28,14 +28,15 @@ def doctor(
 
     Exits with 4 where the model, backend, precision or GPU asked for is not to be had.
     """
-    from ..engine.doctor import check_gpu, examine
+    from ..engine.backends import require_gpu as check_gpu
+    from ..engine.doctor import examine
 
     configure_logging(verbose=verbose, quiet=not verbose)  # the last line says what the log would
     findings = examine(model, backend, precision)
     failure: LivecutError | None = None
     if require_gpu:
         try:
-            check_gpu()
+            check_gpu(backend)
         except LivecutError as error:
             failure = error
     would_run = findings[-1]

@@ -11,9 +11,14 @@ from ..engine.errors import UsageError
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Name of a model, or the folder of a bundle.")]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="auto, openvino, onnxruntime or null.", metavar="NAME")
+    str,
+    typer.Option(
+        "--backend", metavar="NAME", help="auto, tensorrt, onnxruntime-cuda, openvino, onnxruntime or null."
+    ),
 ]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16, fp16 or int8.", metavar="NAME")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="auto, fp32, bf16, fp16 or int8.", metavar="NAME")
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Cores to use.", show_default="those this process may use"),

@@ -99,9 +99,9 @@ def stream(
     if sink == "-" and json_report == "-":
         raise UsageError("--json -: standard output carries the frames already; give a file")
     if require_gpu:
-        from ..engine.doctor import check_gpu
+        from ..engine.backends import require_gpu as check_gpu
 
-        check_gpu()
+        check_gpu(backend)
     from ..engine.session import Session
     from ..engine.sinks import open_sink
     from ..engine.sources import open_source
@@ -111,7 +111,13 @@ def stream(
     if seconds is not None:
         opened = Limited(opened, seconds)
     show = PipelineProgress()
-    options = {"backend": backend, "precision": precision, "threads": threads, "size_wh": input_wh}
+    options = {
+        "backend": backend,
+        "precision": precision,
+        "threads": threads,
+        "size_wh": input_wh,
+        "on_gpu": require_gpu or None,
+    }
     with Session(model, temporal=temporal, **options) as session:  # type: ignore[arg-type]
         pipeline = make_pipeline(
             opened,

@@ -1,6 +1,4 @@
-"""What is installed here, what would run and why: ``livecut doctor``, and the check behind
-``--require-gpu``.
-"""
+"""What is installed here, what would run and why: ``livecut doctor``."""
 
 from __future__ import annotations
 
@@ -157,16 +155,21 @@ def _onnxruntime() -> Finding:
 
 @_safely("gpu")
 def _gpu() -> Finding:
-    driver = _nvidia_driver()
-    packages = {name: find_spec(name) is not None for name in ("tensorrt", "pycuda")}
-    data = {"nvidia_driver": driver, **packages, "used": False}
-    have = "; ".join(
-        f"{name} {'installed' if there else 'not installed'}" for name, there in packages.items()
-    )
-    found = f"NVIDIA driver {driver}" if driver else "no NVIDIA driver"
-    return Finding(
-        "gpu", "absent", f"{found}; {have}; this version has no GPU backend and runs on the CPU", data
-    )
+    from .backends.gpu import GPU_BACKENDS, why_not
+    from .cuda import find_gpu
+
+    reasons = {name: why_not(name) for name in GPU_BACKENDS}
+    data: dict[str, Any] = {"nvidia_driver": _nvidia_driver(), "backends": reasons}
+    usable = [name for name, reason in reasons.items() if not reason]
+    try:
+        gpu = find_gpu()
+    except DeviceUnavailable as error:
+        return Finding("gpu", "absent", f"{error}; models run on the CPU", data)
+    data |= {"name": gpu.name, "compute_capability": gpu.compute_capability}
+    if usable:
+        return Finding("gpu", "ok", f"{gpu}; {', '.join(usable)} can run", data)
+    why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return Finding("gpu", "bad", f"{gpu}; and no backend can use it: {why}", data)
 
 
 def _nvidia_driver() -> str | None:
@@ -175,18 +178,6 @@ def _nvidia_driver() -> str | None:
     except OSError:
         return None
     return next((word for word in text.split() if word[:1].isdigit() and "." in word), "of unknown version")
-
-
-def check_gpu() -> None:
-    """Raise DeviceUnavailable, as nothing here would run a model on a GPU; the message says what is
-    missing.
-    """
-    driver = _nvidia_driver()
-    found = f"an NVIDIA GPU is here (driver {driver}), but" if driver else "there is no NVIDIA GPU here, and"
-    raise DeviceUnavailable(
-        f"--require-gpu: {found} this version of livecut has no GPU backend (openvino and onnxruntime run on "
-        "the CPU); drop --require-gpu to run there"
-    )
 
 
 def _codecs() -> Iterator[Finding]:

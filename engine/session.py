@@ -54,7 +54,7 @@ class Session:
     model : str or path
         Name of a bundle, or its folder.
     backend : str or callable
-        ``auto``, ``openvino``, ``onnxruntime``, ``null``; or anything that makes a ``Backend`` when called.
+        ``auto``, or one of ``backends.NAMES``; or anything that makes a ``Backend`` when called.
     precision : str
         ``auto`` (the fastest the device computes natively), ``fp32``, ``bf16``, ``fp16``. Never replaced in
         silence.
@@ -67,6 +67,9 @@ class Session:
         Smooth the alpha over time: for video, not for unrelated pictures.
     refine, decontaminate : bool
         Guided edges, and foreground colour freed of the background's.
+    on_gpu : bool, optional
+        True: on a GPU from the first frame to the last, or an error. False: ``auto`` takes a CPU. By default
+        a GPU where one can be used; the CPU goes on, and says so, where it cannot any more.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class Session:
         temporal: bool = False,
         refine: bool = True,
         decontaminate: bool = True,
+        on_gpu: bool | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -97,7 +101,7 @@ class Session:
         self.precision, self.refine, self.decontaminate = precision, refine, decontaminate
         self.threads = threads or min(available_cpus(), MOST_THREADS)
         if isinstance(backend, str):
-            self._make_backend, self.reason = select_backend(backend)
+            self._make_backend, self.reason = select_backend(backend, on_gpu=on_gpu)
         else:
             self._make_backend, self.reason = backend, "given by the caller"
         self.temporal = temporal

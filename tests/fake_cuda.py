@@ -183,8 +183,9 @@ class FakeStream(Stream):
 
     def synchronize(self):
         self.device.called("stream.synchronize")
-        if self._last is not None:
-            self.device.order.finish(self._last)
+        for work in (*self._waits, self._last):
+            if work is not None:
+                self.device.order.finish(work)
 
     def begin_capture(self):
         self.device.called("begin_capture")

@@ -28,6 +28,7 @@ HEAVY = {
 MAY_BE_HEAVY = {
     "engine/backends/openvino.py": {"openvino"},
     "engine/backends/ort.py": {"onnxruntime"},
+    "engine/backends/ort_cuda.py": {"onnxruntime"},
     # What paints the synthetic camera's pictures: imported when one is switched on.
     "engine/sources/backdrop.py": {"cv2"},
     "engine/sources/product.py": {"cv2"},

@@ -213,7 +213,10 @@ def test_a_backend_that_was_asked_for_is_never_replaced(monkeypatch):
 
 
 def test_a_backend_nobody_knows_is_a_usage_error():
-    with pytest.raises(UsageError, match="no backend 'cuda'; there are auto, openvino, onnxruntime, null"):
+    with pytest.raises(
+        UsageError,
+        match="no backend 'cuda'; there are auto, openvino, onnxruntime, tensorrt, onnxruntime-cuda, null",
+    ):
         select_backend("cuda")
 
 

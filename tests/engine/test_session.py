@@ -224,7 +224,10 @@ def test_a_closed_session_says_so(tiny_model):
         ({"precision": "fp8"}, "precision: expected one of auto, fp32, bf16, fp16, int8, got 'fp8'"),
         ({"threads": 0}, "threads: expected at least 1, got 0"),
         ({"size_wh": (100, 32)}, "size: tiny takes multiples of 32, got 100x32"),
-        ({"backend": "tpu"}, "no backend 'tpu'; there are auto, openvino, onnxruntime, null"),
+        (
+            {"backend": "tpu"},
+            "no backend 'tpu'; there are auto, openvino, onnxruntime, tensorrt, onnxruntime-cuda, null",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tiny_model, options, message):

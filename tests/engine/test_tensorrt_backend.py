@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_cuda import FakeDevice
 from fake_tensorrt import FakeApi
+from frames_in_flight import alpha_of, frame_of, run_frames
 
 from livecut.engine.backends.tensorrt import Plan, TensorRtBackend
 from livecut.engine.errors import (
@@ -33,35 +34,6 @@ def backend_on(device, folder, *, api=None):
     backend = TensorRtBackend(find_plan, lambda: device)
     backend.open(manifest, SIZE_WH, precision="auto", threads=1)
     return backend
-
-
-def frame_of(value, buffer, device):
-    device.writing(buffer.input)
-    buffer.input.fill(value)
-
-
-def alpha_of(buffer, device):
-    device.reading(buffer.alpha)
-    return float(buffer.alpha.min()), float(buffer.alpha.max())
-
-
-def run_frames(backend, device, values, depth, state=None):
-    """Submit ``values``, keeping ``depth`` frames in flight; the alphas in order."""
-    buffers = [backend.new_buffer() for _ in range(depth)]
-    device.order.log.clear()  # a new lane tries its engine once
-    alphas = []
-    with backend.thread_context():
-        for index, value in enumerate(values):
-            buffer = buffers[index % depth]
-            if index >= depth:
-                backend.collect(buffer)
-                alphas.append(alpha_of(buffer, device))
-            frame_of(value, buffer, device)
-            state = backend.submit(buffer, state)
-        for index in range(len(values), len(values) + depth):
-            backend.collect(buffers[index % depth])
-            alphas.append(alpha_of(buffers[index % depth], device))
-    return alphas
 
 
 @pytest.mark.parametrize("no_capture", [False, True], ids=["graph", "launches"])

@@ -1,0 +1,160 @@
+"""ONNX Runtime on a CUDA GPU: for GPUs that have no TensorRT, or that TensorRT-RTX refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from ..cuda import Device, Event, Stream, open_device
+from ..cuda.device import Pointer
+from ..cuda.failures import from_exception
+from ..errors import BackendError, DeviceUnavailable
+from ..manifest import Manifest
+from .base import BackendInfo
+from .device_backend import DeviceBackend
+from .lanes import Program
+from .ort import _line, _tensors
+
+_PROVIDER = "CUDAExecutionProvider"
+
+
+class OrtCudaBackend(DeviceBackend):
+    """One session on the CUDA provider and one CUDA stream, inputs and outputs bound to device memory.
+
+    Lanes bring their frames to that stream and take them from it, so copies overlap the network's work.
+
+    Parameters
+    ----------
+    open_device : callable, optional
+        Opens the GPU.
+    runtime : module, optional
+        ``onnxruntime``; tests give another.
+    """
+
+    name = "onnxruntime-cuda"
+
+    def __init__(self, open_device: Callable[[], Device] = open_device, runtime: Any = None) -> None:
+        super().__init__(open_device)
+        self._runtime: Any = runtime or onnxruntime
+        self._session: Any = None
+        self._compute: Stream | None = None
+        self._precision = "fp32"
+
+    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        if precision not in ("auto", "fp32"):
+            raise DeviceUnavailable(
+                f"precision {precision}: onnxruntime-cuda has fp32, and tf32 by auto; "
+                "leave --precision at auto, or take --backend tensorrt"
+            )
+        if _PROVIDER not in self._runtime.get_available_providers():
+            raise DeviceUnavailable(
+                "the onnxruntime installed here has no CUDA provider: pip uninstall onnxruntime; "
+                "pip install onnxruntime-gpu"
+            )
+        super().open(manifest, size_wh, precision=precision, threads=threads)
+
+    def _load(self, device: Device, manifest: Manifest, precision: str, threads: int) -> None:
+        self._compute = device.stream()
+        # From SM 8.0 on convolutions can use 10 bits of mantissa, several times as fast: said, not hidden.
+        self._precision = "tf32" if precision == "auto" and float(device.compute_capability) >= 8 else "fp32"
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        # Else what the GPU cannot do would run on the CPU, with copies in between, and nobody would know.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings = {
+            "device_id": "0",
+            "user_compute_stream": str(self._compute.handle),
+            "use_tf32": "1" if self._precision == "tf32" else "0",
+        }
+        try:
+            self._session = self._runtime.InferenceSession(
+                str(manifest.model_path), options, providers=[(_PROVIDER, settings)]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            translated = from_exception(error)
+            if type(translated) is not BackendError:
+                raise translated from error
+            raise BackendError(
+                f"{manifest.model_path}: onnxruntime cannot load it on the GPU: {_line(error)}"
+            ) from error
+        if self._session.get_providers()[0] != _PROVIDER:
+            raise DeviceUnavailable(
+                "onnxruntime's CUDA provider does not load (its CUDA or cuDNN libraries are missing, or of "
+                "another version), and it would run on the CPU; see docs/gpu.md"
+            )
+        manifest.check_tensors(
+            _tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()), self._size_wh
+        )
+
+    def _program(self) -> Program:
+        width, height = self._size_wh
+        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (1, 3, height, width)}
+        outputs: dict[str, tuple[int, ...]] = {self._manifest.output_name: (1, 1, height, width)}
+        for tensor in self._manifest.state:
+            shapes[tensor.input] = outputs[tensor.output] = tensor.shape_for(self._size_wh)
+        device, compute = self._require(), self._compute
+        assert compute is not None
+        return _Program(self._runtime, self._session, compute, device, shapes, outputs)
+
+    def _unload(self) -> None:
+        self._session = None
+        if self._compute is not None:
+            self._compute.free()
+
+    @property
+    def info(self) -> BackendInfo:
+        device = self._require()
+        return BackendInfo(
+            "onnxruntime-cuda",
+            f"{device.name} (SM {device.compute_capability})",
+            self._precision,
+            0,
+            f"onnxruntime {self._runtime.__version__}, driver for CUDA {device.driver}; {self.how()}",
+        )
+
+
+class _Program:
+    """A binding of the session's tensors to one lane's memory."""
+
+    why_not_captured = "onnxruntime allocates and synchronises by itself"
+
+    def __init__(
+        self,
+        runtime: Any,
+        session: Any,
+        compute: Stream,
+        device: Device,
+        inputs: Mapping[str, tuple[int, ...]],
+        outputs: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self._session, self._compute, self._inputs, self._outputs = session, compute, inputs, outputs
+        self._binding = session.io_binding()
+        self._options = runtime.RunOptions()
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._ready: Event = device.event()
+        self._finished: Event = device.event()
+
+    def bind(self, name: str, pointer: Pointer) -> None:
+        is_input = name in self._inputs
+        method = self._binding.bind_input if is_input else self._binding.bind_output
+        shape = (self._inputs if is_input else self._outputs)[name]
+        method(name, "cuda", 0, np.float32, shape, pointer)
+
+    def enqueue(self, stream: Stream) -> None:
+        stream.record(self._ready)
+        self._compute.wait(self._ready)
+        try:
+            self._session.run_with_iobinding(self._binding, self._options)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise from_exception(error) from error
+        self._compute.record(self._finished)
+        stream.wait(self._finished)
+
+    def free(self) -> None:
+        self._binding = None
+        self._ready.free()
+        self._finished.free()

@@ -1,0 +1,103 @@
+"""ONNX Runtime on a fake GPU: the session's one stream and the lanes' own, in the right order."""
+
+import gc
+
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+from fake_cuda import FakeDevice
+from fake_onnxruntime import FakeRuntime
+from frames_in_flight import run_frames
+
+from livecut.engine.backends.ort_cuda import OrtCudaBackend
+from livecut.engine.errors import DeviceUnavailable, OutOfDeviceMemory
+from livecut.engine.manifest import Manifest
+
+
+def backend_on(device, folder, precision="auto", **runtime):
+    backend = OrtCudaBackend(lambda: device, FakeRuntime(device, **runtime))
+    backend.open(Manifest.load(folder), (32, 32), precision=precision, threads=1)
+    return backend
+
+
+@pytest.mark.parametrize("order", ["late", "eager", "random"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_frames_come_out_right_and_everything_is_given_back(tiny_model, order, depth):
+    device = FakeDevice(order=order, seed=7)
+    backend = backend_on(device, tiny_model)
+    values = [step / 16 for step in range(8)]
+    assert run_frames(backend, device, values, depth) == [(v, v) for v in values]
+    backend.close()
+    device.order.log.clear()
+    gc.collect()
+    assert (device.live(), device.hazards) == ({}, [])
+
+
+@pytest.mark.parametrize("order", ["late", "eager", "random"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_state_stays_on_the_device_and_follows_the_frames(tiny_stateful_model, order, depth):
+    device = FakeDevice(order=order, seed=11)
+    backend = backend_on(device, tiny_stateful_model)
+    for _ in range(2):
+        alphas = run_frames(backend, device, [1] * 4, depth, backend.new_state())
+        assert [low for low, _ in alphas] == [0.5, 0.75, 0.875, 0.9375]
+    backend.close()
+    assert device.hazards == []
+
+
+def test_copies_overlap_the_sessions_one_stream(tiny_model):
+    device = FakeDevice()
+    backend = backend_on(device, tiny_model)
+    run_frames(backend, device, [0.5] * 9, 3)
+    assert device.order.makespan({"copy-in": 1, "compute": 1, "copy-out": 1}) == 11
+    backend.close()
+
+
+def test_it_runs_on_our_stream_does_not_block_and_never_uses_the_cpu_in_secret(tiny_model):
+    device = FakeDevice()
+    backend = backend_on(device, tiny_model)
+    runtime = backend._runtime
+    assert int(runtime.settings["user_compute_stream"]) == backend._compute.handle
+    assert runtime.entries == {
+        "session.disable_cpu_ep_fallback": "1",
+        "disable_synchronize_execution_providers": "1",
+    }
+    backend.close()
+
+
+def test_precision_is_said_as_it_is(tiny_model):
+    for asked, found, allowed in (("auto", "tf32", "1"), ("fp32", "fp32", "0")):
+        backend = backend_on(FakeDevice(), tiny_model, asked)
+        assert backend.info.precision == found
+        assert backend._runtime.settings["use_tf32"] == allowed
+        assert "stream launches, as no CUDA graph can be captured (onnxruntime allocates" in (
+            backend.info.details
+        )
+        backend.close()
+    with pytest.raises(DeviceUnavailable, match="precision fp16: onnxruntime-cuda has fp32"):
+        backend_on(FakeDevice(), tiny_model, "fp16")
+
+
+def test_an_onnxruntime_without_cuda_is_refused_with_the_way_out(tiny_model):
+    with pytest.raises(DeviceUnavailable, match="has no CUDA provider: pip uninstall onnxruntime"):
+        backend_on(FakeDevice(), tiny_model, providers=("CPUExecutionProvider",))
+
+
+def test_a_provider_that_does_not_load_is_not_taken_for_the_gpu(tiny_model):
+    device = FakeDevice()
+    backend = OrtCudaBackend(lambda: device, FakeRuntime(device, loads=False))
+    with pytest.raises(DeviceUnavailable, match="does not load"):
+        backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+    backend.close()
+    assert device.live() == {}
+
+
+def test_too_little_memory_is_one_error_and_everything_is_returned(tiny_model):
+    device = FakeDevice(memory=20_000)
+    backend = OrtCudaBackend(lambda: device, FakeRuntime(device))
+    with pytest.raises(OutOfDeviceMemory):
+        backend.open(Manifest.load(tiny_model), (64, 64), precision="auto", threads=1)
+    backend.close()
+    gc.collect()
+    assert device.live() == {}
