@@ -20,7 +20,7 @@ def why_not(name: str) -> str:
     try:
         gpu = find_gpu()
         if find_spec("pycuda") is None:
-            return "the package pycuda is not installed: pip install livecut[gpu]"
+            return "the package pycuda is not installed: pip install pycuda (which needs the CUDA toolkit)"
         _CHECKS[name](gpu)
     except BackendError as error:
         return str(error)

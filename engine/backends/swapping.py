@@ -320,6 +320,9 @@ class SwappingBackend(Backend):
             raise BackendError("tensorrt: not open")
         return self._inner
 
+    def warm_up(self) -> None:
+        self._running().warm_up()
+
     # -- the end
 
     def close(self) -> None:
@@ -360,4 +363,4 @@ def _build(wanted: Wanted, path: Path, progress: Progress, stop: threading.Event
 def _onnx_backend() -> Backend:
     from . import select_backend
 
-    return select_backend("auto")[0]()
+    return select_backend("auto", on_gpu=False)[0]()
