@@ -127,7 +127,8 @@ class SwappingBackend(Backend):
             except LivecutError as error:
                 if isinstance(error, DeviceUnavailable) and not isinstance(error, WrongDevice):
                     raise  # no other engine would run here either
-                found = Found(None, None, (*found.reasons, f"{found.path.name}: {error}"))
+                self._cache.refuse(found, f"does not load: {error}")
+                found = self._cache.find(self._wanted)
         self._why_not = found.reason
         if self._require_gpu:
             self._build_first()

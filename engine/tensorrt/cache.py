@@ -66,6 +66,7 @@ class EngineCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._refused: dict[str, str] = {}
         self.not_kept = ""
         """Why an engine built here lasts only as long as this object; empty where it is kept."""
 
@@ -73,11 +74,27 @@ class EngineCache:
         """The engine that is wanted, if one fits. Reads and hashes; loads nothing."""
         reasons = []
         for path in self._candidates(wanted):
-            problems = _problems(wanted, path)
+            problems = self._problems(wanted, path)
             if not problems:
                 return Found(path, Passport.read(path), ())
-            reasons.append(f"{path.name}: {', '.join(problems)}")
+            text = ", ".join(problems)
+            reasons.append(text if text.startswith(path.name) else f"{path.name}: {text}")
         return Found(None, None, tuple(reasons))
+
+    def refuse(self, found: Found, reason: str) -> None:
+        """An engine that fits by all that can be read, and does not load: it is given out no more."""
+        if found.passport is not None:
+            self._refused[found.passport.sha256] = reason
+
+    def _problems(self, wanted: Wanted, path: Path) -> list[str]:
+        try:
+            passport = Passport.read(path)
+        except PassportError as error:
+            return [str(error)]
+        # Words first: an engine for another machine need not be read to be passed over.
+        if problems := wanted.differences(passport) or passport.damage(path):
+            return problems
+        return [self._refused[passport.sha256]] if passport.sha256 in self._refused else []
 
     def _candidates(self, wanted: Wanted) -> Iterator[Path]:
         """The one of the right name, its like for other machines and versions, and those in the bundle."""
@@ -143,7 +160,7 @@ class EngineCache:
         build(wanted, path, say, stop)
         if stop.is_set():
             raise Cancelled
-        if problems := _problems(wanted, path):
+        if problems := self._problems(wanted, path):
             raise BackendError(f"the engine just built does not fit: {', '.join(problems)}")
         return Found(path, Passport.read(path), ())
 
@@ -168,12 +185,3 @@ class EngineCache:
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
-
-
-def _problems(wanted: Wanted, path: Path) -> list[str]:
-    try:
-        passport = Passport.read(path)
-    except PassportError as error:
-        return [str(error)]
-    # Words first: an engine for another machine need not be read to be passed over.
-    return wanted.differences(passport) or passport.damage(path)

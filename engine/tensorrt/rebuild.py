@@ -22,7 +22,7 @@ from .wanted import Wanted
 
 NICENESS = 10
 """The stream that is served meanwhile comes first."""
-_MODULE = f"{__package__}.rebuild"
+COMMAND = [sys.executable, "-m", f"{__package__}.rebuild"]
 
 
 def build_here(wanted: Wanted, path: Path, progress: Progress, stop: threading.Event) -> None:
@@ -55,7 +55,7 @@ def build_in_process(wanted: Wanted, path: Path, progress: Progress, stop: threa
         If the build fails, or its process dies; the message says how.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", _MODULE],
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
