@@ -11,6 +11,7 @@ from .bench import app as bench
 from .cut import cut
 from .demo import demo
 from .doctor import doctor
+from .eval import evaluate
 from .export import EPILOG as EXPORT_EPILOG
 from .export import ExportCommand, export
 from .model import model
@@ -54,6 +55,7 @@ app.command(short_help="Make something to look at, from real photographs.")(demo
 app.add_typer(bench, name="bench", short_help="Measure streams on a synthetic camera; compare two results.")
 app.command(short_help="Say what is here, and what would run.")(doctor)
 app.command(short_help="Train a network.")(train)
+app.command("eval", short_help="Measure models on pictures with known alpha.")(evaluate)
 app.command(
     cls=ExportCommand,
     epilog=EXPORT_EPILOG,

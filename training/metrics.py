@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 BOUNDARY_TOLERANCE = 0.008  # of the diagonal, as the DAVIS benchmark has it
+_TINY = np.spacing(1.0)
 
 
 def sad(predicted: np.ndarray, alpha: np.ndarray) -> float:
@@ -44,7 +45,8 @@ def boundary_f(
     if not a.any() or not b.any():
         return float(a.any() == b.any())
     reach = int(np.ceil(tolerance * np.hypot(*alpha.shape)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    across = np.square(np.arange(-reach, reach + 1))
+    disc = (across[:, None] + across <= reach**2).astype(np.uint8)
     precision = (a & (cv2.dilate(b.astype(np.uint8), disc) > 0)).sum() / a.sum()
     recall = (b & (cv2.dilate(a.astype(np.uint8), disc) > 0)).sum() / b.sum()
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
@@ -100,3 +102,89 @@ def _largest_region(mask: np.ndarray) -> np.ndarray:
 
 def _firmness(excess: np.ndarray) -> np.ndarray:
     return 1 - excess * (excess >= 0.15)
+
+
+def f_curve(predicted: np.ndarray, alpha: np.ndarray, beta_squared: float = 0.3) -> np.ndarray:
+    """F-measure of ``predicted`` cut at 255/255 ... 0/255, against ``alpha`` cut at a half: float (256,).
+
+    Achanta 2009. A cut that finds nothing where there is nothing agrees fully.
+    """
+    truth = alpha >= 0.5
+    levels = (np.clip(predicted, 0, 1) * 255).astype(np.uint8)
+    inside = np.bincount(levels[truth], minlength=256)[::-1].cumsum()
+    found = np.bincount(levels.ravel(), minlength=256)[::-1].cumsum()
+    wanted = int(truth.sum())
+    if wanted == 0:
+        return (found == 0).astype(np.float64)
+    precision, recall = inside / np.maximum(found, 1), inside / wanted
+    bottom = beta_squared * precision + recall
+    return np.divide((1 + beta_squared) * precision * recall, bottom, out=np.zeros(256), where=bottom > 0)
+
+
+def max_f(predicted: np.ndarray, alpha: np.ndarray) -> float:
+    """The best F-measure over all cuts of one picture; of several, that of the mean ``f_curve``."""
+    return float(f_curve(predicted, alpha).max())
+
+
+def s_measure(predicted: np.ndarray, alpha: np.ndarray) -> float:
+    """Structure measure of Fan 2017, half object and half region, against ``alpha`` cut at a half."""
+    truth = alpha >= 0.5
+    share = float(truth.mean())
+    if share in (0.0, 1.0):
+        return float(predicted.mean()) if share else 1 - float(predicted.mean())
+    predicted = predicted.astype(np.float64)
+    object_score = share * _object_score(predicted[truth]) + (1 - share) * _object_score(
+        1 - predicted[~truth]
+    )
+    return max(0.0, (object_score + _region_score(predicted, truth)) / 2)
+
+
+def dtssd(predicted: np.ndarray, alpha: np.ndarray) -> float:
+    """How far changes from frame to frame differ from the true ones, times 100 (Erofeev 2015).
+
+    The mean over neighbouring frames of the root of the mean squared difference between both changes.
+    Both are (T, H, W), 0..1, with at least two frames.
+    """
+    if len(alpha) < 2:
+        raise ValueError(f"clip: expected at least 2 frames, got {len(alpha)}")
+    error = predicted.astype(np.float64) - alpha
+    return float(np.mean([flicker(now, before) for before, now in itertools.pairwise(error)]))
+
+
+def flicker(error: np.ndarray, before: np.ndarray) -> float:
+    """One step of ``dtssd``: from the errors (predicted minus true alpha, (H, W)) of two frames in a row."""
+    return float(100 * np.sqrt(np.square(error.astype(np.float64) - before).mean()))
+
+
+def _object_score(values: np.ndarray) -> float:
+    mean, spread = values.mean(), values.std(ddof=1) if values.size > 1 else 0.0
+    return float(2 * mean / (mean**2 + 1 + spread + _TINY))
+
+
+def _region_score(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Similarity in the four blocks around the truth's centre of mass, each by its share of the area."""
+    height, width = truth.shape
+    rows, columns = np.nonzero(truth)
+    row, column = round(float(rows.mean())) + 1, round(float(columns.mean())) + 1
+    score = 0.0
+    for high in (slice(0, row), slice(row, height)):
+        for wide in (slice(0, column), slice(column, width)):
+            block = truth[high, wide]
+            if block.size:
+                score += _similarity(predicted[high, wide], block) * block.size / truth.size
+    return score
+
+
+def _similarity(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Luminance, contrast and structure of a block, as in SSIM without its constants."""
+    truth = truth.astype(np.float64)
+    mean_p, mean_t = predicted.mean(), truth.mean()
+    norm = max(predicted.size - 1, 1)
+    variance_p = np.square(predicted - mean_p).sum() / norm
+    variance_t = np.square(truth - mean_t).sum() / norm
+    covariance = ((predicted - mean_p) * (truth - mean_t)).sum() / norm
+    top = 4 * mean_p * mean_t * covariance
+    bottom = (mean_p**2 + mean_t**2) * (variance_p + variance_t)
+    if top != 0:
+        return float(top / (bottom + _TINY))
+    return 1.0 if bottom == 0 else 0.0

@@ -13,11 +13,12 @@ from torch import nn
 from .. import kernels
 from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
-from .checkpoint import CheckpointError, load_checkpoint
+from .checkpoint import CheckpointError
 from .config import SIZES_WH
 from .data.geometry import PAD_VALUE
 from .device import autocast
 from .model.build import build_network
+from .model.network import count_gmacs, count_parameters
 
 Size = tuple[int, int]
 Run = Callable[[np.ndarray], np.ndarray]
@@ -48,6 +49,12 @@ class Framed:
         As in a manifest.
     forget : callable, optional
         Called by ``reset``.
+
+    Attributes
+    ----------
+    facts : dict
+        What is known of a checkpoint's network: ``name``, ``mparams`` (millions of parameters at work) and
+        ``gmac`` (at the first size).
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Framed:
         forget: Callable[[], None] | None = None,
     ) -> None:
         self.run, self.sizes_wh, self.forget = run, tuple(sizes_wh), forget
+        self.facts: dict[str, Any] = {}
         self.mean, self.std, self.order, self.fit, self.pad_value = mean, std, order, fit, pad_value
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -202,7 +210,14 @@ def open_predictor(path: Path, device: torch.device | None = None) -> Framed:
         return onnx_predictor(path)
     network, config = averaged_network(path)
     sizes = [(width, height) for width, height in config.get("input_sizes", SIZES_WH)]
-    return torch_predictor(network.to(device or "cpu"), sizes, device=device)
+    facts = {
+        "name": config["name"],
+        "mparams": count_parameters(network) / 1e6,
+        "gmac": count_gmacs(network, *sizes[0]),
+    }
+    predictor = torch_predictor(network.to(device or "cpu"), sizes, device=device)
+    predictor.facts = facts
+    return predictor
 
 
 def averaged_network(checkpoint: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -213,11 +228,14 @@ def averaged_network(checkpoint: Path) -> tuple[nn.Module, dict[str, Any]]:
     CheckpointError
         If the file is missing, damaged, or of a network this version does not have.
     """
-    state = load_checkpoint(checkpoint)
-    config = state["config"]
+    from .weights import read_weights
+
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint")
+    weights, config = read_weights(checkpoint)
     try:
         network = build_network(config.get("method", "matting"), config["network"])
-        network.load_state_dict(state["average"])
+        network.load_state_dict(weights)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(

@@ -66,7 +66,7 @@ def test_mistakes_in_a_configuration_are_named(tmp_path):
         load_config(path)
     with pytest.raises(ValueError, match="no term hue; there are bce"):
         losses.merge_weights({"hue": 1})
-    with pytest.raises(ValueError, match="method: expected one of matting, article"):
+    with pytest.raises(ValueError, match="method: expected one of matting, plate, article"):
         train.build_network("other", {})
     with pytest.raises(ValueError, match="network: "):
         train.build_network("matting", {"c33": 1})

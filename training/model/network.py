@@ -48,6 +48,12 @@ class MattingNetwork(nn.Module):
         state = self.memory.mix(signed, x8, previous)
         return state * 0.5 + 0.5, state
 
+    def first_frame(self, image: torch.Tensor) -> torch.Tensor:
+        """Alpha of the first frame of a stream, by the way a stream takes."""
+        if self.memory is None:
+            return self(image)
+        return self.step(image, torch.zeros_like(image[:, :1]))[0]
+
     def forward_training(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the logits (N, 1, H, W) and the side logits at 1/16 and 1/8, for the losses."""
         logits, x16, x8 = self.decoder(self.encoder(image))
@@ -60,8 +66,17 @@ class MattingNetwork(nn.Module):
         return network
 
 
+def count_parameters(network: nn.Module) -> int:
+    """Numbers in the exported graph: without the side outputs, which serve training only."""
+    return sum(
+        value.numel()
+        for name, value in network.named_parameters()
+        if ".side16" not in name and ".side8" not in name
+    )
+
+
 def count_gmacs(network: nn.Module, width: int, height: int) -> float:
-    """Multiply-accumulates of one pass at ``width`` x ``height``, in 1e9, convolutions only."""
+    """Multiply-accumulates of one frame at ``width`` x ``height``, in 1e9, convolutions only."""
     total = 0
 
     def add(module: nn.Conv2d, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -71,12 +86,8 @@ def count_gmacs(network: nn.Module, width: int, height: int) -> float:
 
     hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d)]
     try:
-        image = torch.zeros(1, 3, height, width)
         with torch.no_grad():
-            if getattr(network, "memory", None) is not None:
-                network.step(image, image[:, :1])  # type: ignore[operator]
-            else:
-                network(image)
+            getattr(network, "first_frame", network)(torch.zeros(1, 3, height, width))
     finally:
         for hook in hooks:
             hook.remove()

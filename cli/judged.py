@@ -1,0 +1,111 @@
+"""What ``livecut eval`` measures: a model through the engine, or its network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..engine.session import Session
+    from ..training.predictors import Predictor
+
+RUN = "checkpoint.pt"
+
+
+@dataclass
+class Judged:
+    """A model to measure, and what to say of it: ``name``, ``through``, ``runs_on``, what else is known."""
+
+    predict: Predictor
+    facts: dict[str, Any]
+
+
+class ThroughEngine:
+    """A predictor that gives pictures to a session, as ``livecut`` does: refined, and smoothed in clips."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        alpha = self.session.matte(np.ascontiguousarray(image), foreground=False).alpha
+        return alpha.astype(np.float32) / 255
+
+    def reset(self) -> None:
+        self.session.reset()
+
+
+@contextmanager
+def open_judged(model: str, through: str, device: str, options: Mapping[str, Any]) -> Iterator[Judged]:
+    """Open ``model``: a name, a bundle's or a run's folder, an ONNX file or a checkpoint.
+
+    Parameters
+    ----------
+    model : str
+    through : str
+        ``engine``, ``network``, or ``auto``: the engine where there is a bundle for it.
+    device : str
+        For networks in PyTorch.
+    options : mapping
+        ``backend``, ``precision`` and ``threads`` of the session.
+
+    Raises
+    ------
+    UsageError
+        If the engine was asked for and ``model`` is no bundle.
+    ModelError
+        If there is no such model, or it is damaged.
+    """
+    path = Path(model).expanduser()
+    loose = path.is_file() or ((path / RUN).is_file() and not (path / "manifest.json").is_file())
+    if loose and through == "engine":
+        raise UsageError(
+            f"--through engine: {model} is no bundle, which says how to feed it; export it first"
+        )
+    if loose:
+        yield _network(path, device)
+        return
+    from ..engine.manifest import Manifest
+    from ..engine.registry import find_bundle
+
+    bundle = find_bundle(model)
+    manifest = Manifest.load(bundle)
+    extra = manifest.extra
+    facts = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "sha256": manifest.sha256,
+        "mparams": extra["params"] / 1e6 if "params" in extra else None,
+        "gmac": extra.get("gmacs"),
+    }
+    if through == "network":
+        from ..training.predictors import open_predictor
+
+        network = "network alone"
+        yield Judged(open_predictor(bundle), {**facts, "through": network, "runs_on": "onnxruntime CPU fp32"})
+        return
+    from ..engine.session import Session
+
+    with Session(bundle, temporal=True, **options) as session:
+        yield Judged(
+            ThroughEngine(session), {**facts, "through": "engine, refined", "runs_on": str(session.info)}
+        )
+
+
+def _network(path: Path, device: str) -> Judged:
+    from ..training.device import choose_device
+    from ..training.predictors import open_predictor
+
+    if path.suffix.lower() == ".onnx":
+        facts = {"name": path.stem, "through": "network alone", "runs_on": "onnxruntime CPU fp32"}
+        return Judged(open_predictor(path), facts)
+    where = choose_device(device)
+    predict = open_predictor(path, where)
+    facts = {**predict.facts, "through": "network alone", "runs_on": f"torch {where} fp32"}
+    return Judged(predict, facts)
