@@ -7,49 +7,45 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from ..engine.manifest import Manifest
+from ..engine.passport import Passport
+from ..export.api import export_model
 from ..export.bundle import write_bundle
-from ..export.onnx import OPSET, export_onnx
-from ..export.parity import Parity, check_parity, edge_cases
+from ..export.weights import module_source
+from . import plate_validation
 from .card import Facts, write_card
 from .checkpoint import load_checkpoint
 from .config import CONFIGS, SIZES_WH
 from .data import geometry
-from .data.cache import Packed
-from .data.catalogue import FOLDERS
-from .evaluate import results, summarise, table, validation_pairs
+from .data.cache import Packed, pack
+from .data.catalogue import FOLDERS, read_catalogue
+from .evaluate import results, summarise, table
 from .ledger import build_ledger
-from .model.network import STRIDE, count_gmacs
-from .predictors import Size, averaged_network, nearest_size, onnx_predictor
+from .model.exported import exported
+from .model.network import STRIDE, count_gmacs, count_parameters
+from .predictors import Framed, Size, averaged_network, onnx_predictor
 
 LICENCE = "Apache-2.0"
 BACKGROUND_FOLDERS = ("cutouts_rgba", "backgrounds")
-PARITY_PICTURES = 12
-
-
-def network_inputs(packed: Packed, count: int, sizes_wh: Sequence[Size]) -> Iterator[np.ndarray]:
-    """Some pictures of ``packed`` as the network gets them, float32 (1, 3, H, W)."""
-    for index in range(0, len(packed), max(1, len(packed) // count)):
-        image = np.ascontiguousarray(packed[index][..., :3])
-        blank = np.zeros(image.shape[:2], np.uint8)
-        framed, _ = geometry.letterbox(image, blank, nearest_size(image.shape[1::-1], sizes_wh))
-        yield np.ascontiguousarray(framed.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(127.5) - 1
+PARITY_PICTURES = 8
 
 
 def build_manifest(
     network: nn.Module, name: str, version: str, metrics: dict[str, Any], sizes_wh: Sequence[Size] = SIZES_WH
-) -> dict[str, Any]:
-    """The bundle's manifest, but for the file and its hash."""
-    width, height = sizes_wh[0]
-    return {
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The module to export, and the bundle's manifest but for the file and its hash."""
+    module, states = exported(network)
+    manifest = {
         "format": 1,
         "name": name,
         "version": version,
@@ -66,36 +62,29 @@ def build_manifest(
             "pad_value": [geometry.PAD_VALUE] * 3,
         },
         "output": {"name": "alpha", "range": [0, 1]},
-        "state": [],
-        "gmacs": round(count_gmacs(network, width, height), 3),
+        "state": states,
+        "gmacs": round(count_gmacs(network, *sizes_wh[0]), 3),
         "params": count_parameters(network),
         "licence": LICENCE,
         "ledger": "LEDGER.json",
         "metrics": metrics,
-        "opset": OPSET,
     }
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Numbers in the exported graph: without the side outputs, which serve training only."""
-    return sum(
-        value.numel()
-        for name, value in network.named_parameters()
-        if ".side16" not in name and ".side8" not in name
-    )
+    if any(state["input"] == "known" for state in states):
+        manifest["begins_with"] = "plate"
+    return module, manifest
 
 
 def export_checkpoint(
     checkpoint: Path, data: Path, out: Path, *, cache: Path, version: str, failures: str
-) -> tuple[Parity, dict[str, dict[str, float]]]:
+) -> tuple[Passport, dict[str, dict[str, float]]]:
     """Export the averaged network of ``checkpoint``, check it, validate it and write the bundle ``out``.
 
     Returns
     -------
-    parity : Parity
-        ONNX against torch.
+    passport : Passport
+        Of the ONNX file, with its parity to torch.
     summary : dict
-        Validation of the ONNX file, by folder.
+        Validation of the ONNX file, by folder; for a network with a plate, by what has changed.
 
     Raises
     ------
@@ -104,28 +93,26 @@ def export_checkpoint(
         ``out`` is then as it was.
     """
     state = load_checkpoint(checkpoint)
-    trained, config = averaged_network(checkpoint)
-    network = trained.folded()  # type: ignore[operator]
+    network, config = averaged_network(checkpoint)
     sizes_wh = [(width, height) for width, height in config.get("input_sizes", SIZES_WH)]
-    packed = validation_pairs(data, cache)
+    packed = held_out(data, cache, plates=config.get("method") == "plate")
     if not len(packed):
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
     used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
     used = [folder for folder in used if (data / folder).is_dir()]
     ledger = build_ledger(data, used, state["config"]["encoder_weights"])
-    width, height = sizes_wh[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch) / "model.onnx"
-        export_onnx(network, model, height=height, width=width)
-        inputs = [*edge_cases(height, width), *network_inputs(packed, PARITY_PICTURES, sizes_wh)]
-        parity = check_parity(network, model, inputs)
-        measured = list(results(onnx_predictor(model, sizes_wh=sizes_wh), packed))
-        summary = summarise(measured)
-        metrics = {name: round(value, 5) for name, value in summary["all"].items()}
-        manifest = build_manifest(network, config["name"], version, metrics, sizes_wh)
+    module, manifest = build_manifest(network, config["name"], version, {}, sizes_wh)
+    source = module_source(module, manifest, path=checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        made = export_model(source, folder, frames=lambda _, size_wh: pictures(packed, size_wh))[-1]
+        summary = validate(made.artefact, Manifest.load(folder), packed)
+        manifest["metrics"] = {name: round(value, 5) for name, value in summary["all"].items()}
+        manifest["opset"] = Manifest.load(folder).extra["opset"]
         log_file = checkpoint.parent / "log.txt"
+        parity = made.passport.parity
+        agreement = f"on {parity['inputs']:.0f} inputs: at most {parity['max_abs']:.1e} apart"
         facts = Facts(
-            name=state["config"]["name"],
+            name=config["name"],
             version=version,
             licence=LICENCE,
             gmacs=manifest["gmacs"],
@@ -134,7 +121,7 @@ def export_checkpoint(
             config=state["config"],
             counters=state["counters"],
             summary=summary,
-            parity=f"ONNX against torch on {parity.inputs} inputs: at most {parity.max_abs:.1e} apart.",
+            parity=f"ONNX against torch {agreement}.",
             log=log_file.read_text(encoding="utf-8").splitlines() if log_file.is_file() else [],
             failures=failures,
             folders=[
@@ -142,8 +129,37 @@ def export_checkpoint(
                 *(entry["folder"] for entry in ledger["data"] if entry["folder"] in ("models3d", "envmaps")),
             ],
         )
-        write_bundle(out, model=model, manifest=manifest, card=write_card(facts), ledger=ledger)
-    return parity, summary
+        write_bundle(out, model=made.artefact, manifest=manifest, card=write_card(facts), ledger=ledger)
+    return made.passport, summary
+
+
+def held_out(data: Path, cache: Path, *, plates: bool = False) -> Packed:
+    """The held-out pairs of a data folder, decoded; with the plates of the rendered ones."""
+    kinds = ("pair", "plate") if plates else ("pair",)
+    items = read_catalogue(data).items
+    return pack([item for item in items if item.validation and item.kind in kinds], cache)
+
+
+def pictures(packed: Packed, size_wh: Size) -> Iterator[tuple[str, np.ndarray]]:
+    """Some pictures of ``packed`` as a network gets them: name and float32 (1, 3, height, width)."""
+    framed = Framed(lambda x: x[0, 0], [size_wh])
+    every = range(0, len(packed), max(1, len(packed) // PARITY_PICTURES))
+    for index in itertools.islice(every, PARITY_PICTURES):
+        yield packed.items[index].image.name, framed.frame(packed[index][..., :3])[0]
+
+
+def validate(model: Path, manifest: Manifest, packed: Packed) -> dict[str, dict[str, float]]:
+    """Validation of an exported model."""
+    predict = onnx_predictor(model, manifest)
+    if "begins_with" not in manifest.extra:
+        return summarise(list(results(predict, packed)))
+
+    def answer(image: np.ndarray, plate: np.ndarray) -> np.ndarray:
+        predict.reset()
+        predict(plate)
+        return predict(image)
+
+    return plate_validation.validate(answer, packed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         name = load_checkpoint(options.checkpoint)["config"]["name"]
         notes = options.failures or CONFIGS / f"{name}.failures.md"
-        parity, summary = export_checkpoint(
+        passport, summary = export_checkpoint(
             options.checkpoint,
             options.data,
             options.out,
@@ -177,7 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(summary))
-    print(f"{options.out}: {parity.inputs} inputs agree with torch within {parity.max_abs:.1e}")
+    parity: Mapping[str, float] = passport.parity
+    agreed = f"{parity['inputs']:.0f} inputs agree with torch within {parity['max_abs']:.1e}"
+    print(f"{options.out}: {agreed}")
     return 0
 
 

@@ -117,21 +117,5 @@ def build(
     except RuntimeError as error:  # torch lists every key; the first says enough
         line = " ".join(str(error).split())[:160]
         raise ModelError(f"{path}: weights of another network than its configuration says: {line}") from None
-    folded = network.eval().folded()  # type: ignore[operator]
     sizes_wh = [(width, height) for width, height in config.get("input_sizes", SIZES_WH)]
-    manifest = build_manifest(folded, config["name"], VERSION, {}, sizes_wh)
-    if getattr(folded, "memory", None) is None:
-        return folded, manifest
-    state = {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]}
-    return OneFrame(folded).eval(), {**manifest, "state": [state]}
-
-
-class OneFrame(nn.Module):
-    """A network with a memory, one frame at a time: picture and state in, alpha and state out."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: torch.Tensor, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.network.step(image, previous)  # type: ignore[operator]
+    return build_manifest(network, config["name"], VERSION, {}, sizes_wh)

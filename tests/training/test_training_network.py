@@ -5,7 +5,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from livecut.training.model.encoder import Encoder
+from livecut.training.model.exported import exported
 from livecut.training.model.network import MattingNetwork, count_gmacs
+from livecut.training.model.plate import PlateNetwork
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +111,22 @@ def test_features_halve_in_size_and_dilation_keeps_an_eighth():
 def test_multiply_accumulates_of_one_convolution():
     convolution = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1)
     assert count_gmacs(convolution, 64, 32) == pytest.approx(16 * 32 * 8 * 3 * 9 / 1e9)
+
+
+def test_exported_modules_say_what_they_carry_from_frame_to_frame():
+    image = torch.randn(1, 3, 64, 96)
+    plain, states = exported(MattingNetwork())
+    assert states == []
+    remembering, states = exported(MattingNetwork(memory=True))
+    assert states == [{"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]}]
+    with torch.no_grad():
+        alpha, state = remembering(image, torch.zeros(1, 1, 64, 96))
+        assert alpha.allclose(remembering.network(image), atol=1e-6)
+        assert plain(image).shape == state.shape == (1, 1, 64, 96)
+    with_plate, states = exported(PlateNetwork())
+    assert [state["input"] for state in states] == ["plate4", "plate8", "plate16", "plate32", "known"]
+    assert states[1]["shape"] == [1, 16, "height/8", "width/8"]
+    sizes = [(1, 12, 16, 24), (1, 16, 8, 12), (1, 48, 4, 6), (1, 160, 2, 3), (1, 1, 1, 1)]
+    with torch.no_grad():
+        alpha, *kept = with_plate(image, *(torch.zeros(size) for size in sizes))
+    assert [tuple(value.shape) for value in kept] == sizes

@@ -26,7 +26,7 @@ def session(tmp_path_factory):
     """A session on a bundle with the manifest that training writes, over a network that is nothing much."""
     import bundles
 
-    manifest = build_manifest(MattingNetwork().eval(), "made", "0", {})
+    _, manifest = build_manifest(MattingNetwork().eval(), "made", "0", {})
     folder = bundles.write_bundle(
         tmp_path_factory.mktemp("models") / "made", bundles.sigmoid_of_sum(), input=manifest["input"]
     )

@@ -75,6 +75,12 @@ class PlateNetwork(MattingNetwork):
         logits, _, _ = self.decoder(self._compared(features, kept))
         return F.pixel_shuffle(torch.sigmoid(logits), 4), kept, torch.ones_like(known)
 
+    def first_frame(self, image: torch.Tensor) -> torch.Tensor:
+        """What ``step`` gives for the plate itself: its cost counts, not its alpha."""
+        height, width = image.shape[2:]
+        bare = [image.new_zeros(1, CHANNELS[s], height // s, width // s) for s in WINDOWS]
+        return self.step(image, bare, image.new_zeros(1, 1, 1, 1))[0]
+
     def _compared(self, seen: Features, bare: Features) -> Features:
         """The picture's five features, the last four of them compared with the plate's."""
         pairs = zip(self.comparisons, seen[1:], bare, strict=True)

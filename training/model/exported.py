@@ -1,0 +1,70 @@
+"""A trained network as it is exported: folded, one frame at a time, its state in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .network import MattingNetwork
+from .plate import CHANNELS, WINDOWS, PlateNetwork
+
+State = dict[str, Any]
+"""An entry of a manifest's ``state``: names of input and output, shape."""
+
+
+class _Remembering(nn.Module):
+    """A network with a memory: picture and previous alpha in, alpha and what is remembered out."""
+
+    states: Sequence[State] = (
+        {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
+    )
+
+    def __init__(self, network: MattingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.network.step(image, previous)
+
+
+class _WithPlate(nn.Module):
+    """A network that takes the first picture for the plate and keeps its features."""
+
+    states: Sequence[State] = (
+        *(
+            {
+                "input": f"plate{stride}",
+                "output": f"plate{stride}_kept",
+                "shape": [1, CHANNELS[stride], f"height/{stride}", f"width/{stride}"],
+            }
+            for stride in WINDOWS
+        ),
+        {"input": "known", "output": "known_kept", "shape": [1, 1, 1, 1]},
+    )
+
+    def __init__(self, network: PlateNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        *bare, known = state
+        alpha, kept, known = self.network.step(image, list(bare), known)
+        return alpha, *kept, known
+
+
+def exported(network: nn.Module) -> tuple[nn.Module, list[State]]:
+    """``network`` as a module to export, in evaluation mode, and its states as a manifest names them.
+
+    The module takes the picture (1, 3, H, W) and then every state; it gives the alpha (1, 1, H, W) and then
+    every state.
+    """
+    folded = network.eval().folded()  # type: ignore[operator]
+    module = folded
+    if isinstance(folded, PlateNetwork):
+        module = _WithPlate(folded)
+    elif getattr(folded, "memory", None) is not None:
+        module = _Remembering(folded)
+    return module.eval(), [dict(state) for state in getattr(module, "states", ())]
