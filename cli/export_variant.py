@@ -62,5 +62,6 @@ def _line(path: Path, passport: Passport, kept: int) -> str:
     return (
         f"{path}: {passport.layers.get('int8', 0)} of {sum(passport.layers.values())} multiplying layers in "
         f"int8, {kept} kept higher; MAE {found['mae_growth']:+.1%}, dtSSD {found['dtssd_growth']:+.1%} "
-        f"against fp32 on {judged['stills']} held-out pictures and {judged['clips']} moving clips (truth: {whose})"
+        f"against fp32 on {judged['stills']} held-out pictures and {judged['clips']} moving clips "
+        f"(truth: {whose})"
     )

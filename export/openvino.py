@@ -183,9 +183,9 @@ def layers_of(compiled: ov.CompiledModel) -> list[Layer]:
         if kind in ("Input", "Output", "Const", "Constant", "Parameter", "Result"):
             continue
         said = about.get("runtimePrecision", "").lower()
-        layers.append(
-            Layer(operation.get_friendly_name(), kind, _NAMES.get(said, said), about.get("primitiveType", ""))
-        )
+        # a layer that others were fused into bears their names as well, and the last one's itself
+        name = about.get("originalLayersNames", "").split(",")[0] or operation.get_friendly_name()
+        layers.append(Layer(name, kind, _NAMES.get(said, said), about.get("primitiveType", "")))
     return layers
 
 
