@@ -100,6 +100,14 @@ def export(
         str | None,
         typer.Option(metavar="NAME|FILE.toml", help="How a network from elsewhere is fed."),
     ] = None,
+    key: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(
+            metavar="R G B",
+            help="Colour behind the cut-outs that a Keras generator paints.",
+            show_default="255 0 255",
+        ),
+    ] = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(metavar="LAYER", help="Keep a layer in a higher precision; repeatable."),
@@ -146,17 +154,19 @@ def export(
         if as_json:
             write_json(passport.to_json(), "-")
         return
+    if key is not None and not all(0 <= value <= 255 for value in key):
+        raise UsageError(f"--key: expected three numbers from 0 to 255, got {' '.join(map(str, key))}")
     if out is None:
         raise UsageError("-o: give a folder to write to, such as -o exported/")
-    samples = find_samples(calibrate[0] if calibrate else None)
-    source = open_weights(weights, recipe)
+    samples = find_samples(calibrate or ())
+    source = open_weights(weights, recipe, key)
     with StepLines(quiet=quiet or as_json) as lines:
         made = export_model(
             source,
             out,
             options=options,
             frames=samples,
-            frames_key={**samples.key, "folders": [str(folder) for folder in calibrate or []]},
+            frames_key=dict(samples.key),
             calibrate=calibrate or (),
             command=command,
             progress=lines.progress,
@@ -166,7 +176,7 @@ def export(
         _print_json(made)
 
 
-def open_weights(weights: str, recipe: str | None) -> Source:
+def open_weights(weights: str, recipe: str | None = None, key: tuple[int, int, int] | None = None) -> Source:
     """The source behind a path, or behind the name of a model that is here."""
     from ..export.api import open_source
 
@@ -175,7 +185,7 @@ def open_weights(weights: str, recipe: str | None) -> Source:
         from ..engine.registry import find_bundle
 
         path = find_bundle(weights)
-    return open_source(path, recipe=recipe, checkpoint=_checkpoint)
+    return open_source(path, recipe=recipe, key=key, checkpoint=_checkpoint)
 
 
 def _checkpoint(path: Path) -> Source:

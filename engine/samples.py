@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,17 @@ class Samples:
             yield name, out
 
 
-def find_samples(folder: Path | None = None) -> Samples:
-    """Frames of ``folder``, with all that is below; without one, the photographs of scikit-image where it is
+def find_samples(folders: Sequence[Path] = ()) -> Samples:
+    """Frames of ``folders``, with all that is below; without one, the photographs of scikit-image where it is
     installed, else the synthetic camera.
 
     Raises
     ------
     UsageError
-        If ``folder`` is no folder, or has no picture that can be read.
+        If one of them is no folder, or has no picture that can be read.
     """
-    if folder is not None:
-        return _of_folder(Path(folder))
+    if folders:
+        return _of_folders([Path(folder) for folder in folders])
     from .demo import photographs
 
     if found := photographs():
@@ -81,7 +82,22 @@ def find_samples(folder: Path | None = None) -> Samples:
     return Samples("the synthetic camera", {"camera": SYNTHETIC}, lambda as_stream: _synthetic())
 
 
-def _of_folder(folder: Path) -> Samples:
+def _of_folders(folders: list[Path]) -> Samples:
+    digest, found = hashlib.sha256(), []
+    for folder in folders:
+        paths = _pictures(folder)
+        for path in paths:
+            digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        found.append(paths)
+    count = sum(map(len, found))
+    return Samples(
+        f"{count} pictures of {', '.join(map(str, folders))}",
+        {"pictures": count, "listing_sha256": digest.hexdigest()},
+        lambda as_stream: _read(list(chain(*found)) if as_stream else _in_turn([spread(p) for p in found])),
+    )
+
+
+def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise UsageError(f"--calibrate {folder}: {what}; give one with pictures in it")
@@ -92,14 +108,12 @@ def _of_folder(folder: Path) -> Samples:
             f"--calibrate {folder}: expected pictures of what will be cut out, found {seen}; give a folder "
             "of JPEG or PNG files"
         )
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-    return Samples(
-        f"{len(paths)} pictures of {folder}",
-        {"pictures": len(paths), "listing_sha256": digest.hexdigest()},
-        lambda as_stream: _read(paths if as_stream else spread(paths)),
-    )
+    return paths
+
+
+def _in_turn(lists: list[list[Path]]) -> list[Path]:
+    """One of each list after another, until all are used up."""
+    return [path for row in zip_longest(*lists) for path in row if path is not None]
 
 
 def spread(paths: list[Path]) -> list[Path]:

@@ -82,6 +82,7 @@ def open_source(
     path: Path,
     *,
     recipe: str | Path | None = None,
+    key: Sequence[int] | None = None,
     checkpoint: Callable[[Path], Source] | None = None,
 ) -> Source:
     """Weights from a file or a bundle's folder, known by their contents.
@@ -92,6 +93,8 @@ def open_source(
         ONNX, TorchScript, Keras, safetensors, a checkpoint, or a bundle.
     recipe : str or Path, optional
         How a network from elsewhere is fed; told from the file where it can be.
+    key : three int, optional
+        The colour, RGB 0..255, over which a generator in a Keras file paints; magenta by default.
     checkpoint : callable, optional
         Makes a source of a checkpoint of livecut's own networks; this package does not know them.
 
@@ -114,9 +117,9 @@ def open_source(
             )
         return checkpoint(path)
     if kind in ("keras-h5", "keras-zip"):
-        from .keras import keras_source
+        from .keras import KEY, keras_source
 
-        return keras_source(path, recipe)
+        return keras_source(path, recipe, key or KEY)
     from .weights_foreign import onnx_source, torchscript_source
 
     return (torchscript_source if kind == "torchscript" else onnx_source)(path, recipe)

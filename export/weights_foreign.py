@@ -85,9 +85,16 @@ def _load_own(path: Path, manifest: Mapping[str, Any]) -> Loaded:
 
 
 def load_with_recipe(
-    path: Path, recipe: str | Path | Recipe | None, name: str, size_wh: tuple[int, int] | None
+    path: Path,
+    recipe: str | Path | Recipe | None,
+    name: str,
+    size_wh: tuple[int, int] | None,
+    origin: Path | None = None,
 ) -> Loaded:
-    """Wrap the ONNX file ``path`` as its recipe says; the wrapped graph has been held against the file."""
+    """Wrap the ONNX file ``path`` as its recipe says; the wrapped graph has been held against the file.
+
+    ``origin`` is what ``path`` was made from, where that is another file: card and ledger then name it.
+    """
     from .foreign import import_foreign
 
     with tempfile.TemporaryDirectory(prefix="livecut-") as work:
@@ -95,6 +102,11 @@ def load_with_recipe(
         loaded = bundle_source(report.folder).load(None)
         # The folder goes away with this block, so the reference must hold its file's contents.
         reference = onnx_runner(loaded.model, path.name)
+    if origin is not None:
+        told = json.dumps([loaded.card, dict(loaded.ledger)])
+        told = told.replace(report.sha256, sha256_of(origin)).replace(path.name, origin.name)
+        card, ledger = json.loads(told)
+        loaded = replace(loaded, card=card, ledger=ledger)
     parity = report.parity
     note = f"the wrapped graph against the file itself: {parity['max_abs']:.1e} at most in alpha"
     return replace(loaded, reference=reference, notes=(*report.notes, note))
@@ -141,7 +153,7 @@ def _load_torchscript(path: Path, recipe: Recipe, name: str, size_wh: tuple[int,
         model, run_module = trace_plain(module, recipe, size, name)
         raw.write_bytes(model.SerializeToString())
         same_answers(run_module, raw, recipe, size)
-        loaded = load_with_recipe(raw, recipe, name, size_wh)
+        loaded = load_with_recipe(raw, recipe, name, size_wh, path)
     return replace(loaded, library="torch", library_version=torch.__version__)
 
 
