@@ -221,7 +221,7 @@ class Pipeline:
         self._gate = gate = threading.Lock()
 
         def network(slot: Slot) -> Slot:
-            return stages.infer(stages.preprocess(slot))
+            return stages.infer(stages.preprocess(stages.newest(slot, self._captured, self._discard)))
 
         def finish(slot: Slot) -> Output:
             gate.release()  # only now may the network pick its next frame: nothing grows old in between

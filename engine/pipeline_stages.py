@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,24 @@ class Stages:
         slot.durations[CAPTURE] = self.clock.now() - start
         self.stats.frame_read(frame.index)
         return True
+
+    @_raises_typed(INFER)
+    def newest(self, slot: Slot, waiting: SimpleQueue[Any], discard: Callable[[Slot], None]) -> Slot:
+        """Where streams share a device: wait for this one's turn, and give it what has come meanwhile."""
+        if slot.frame.repeated or not self.session.admit():
+            return slot
+        try:
+            newer = waiting.get_nowait()
+        except Empty:
+            return slot
+        if newer is None:
+            waiting.put(None)  # the end is still to come
+            return slot
+        if newer.frame.repeated:
+            slot, newer = newer, slot
+        self.stats.dropped += 1
+        discard(slot)
+        return newer
 
     @_raises_typed(PREPROCESS)
     def preprocess(self, slot: Slot) -> Slot:

@@ -20,6 +20,7 @@ from .compositor import Compositor
 from .errors import BackendError, ModelError, UsageError
 from .frame import Frame
 from .manifest import Manifest
+from .plate import open_plate
 from .threads import available_cpus
 
 log = logging.getLogger("livecut")
@@ -67,9 +68,13 @@ class Session:
         Smooth the alpha over time: for video, not for unrelated pictures.
     refine, decontaminate : bool
         Guided edges, and foreground colour freed of the background's.
+    plate : path or ndarray of uint8, shape (H, W, 3) RGB, optional
+        The clean plate, for a model that begins with one: the place as the same camera sees it, empty.
     on_gpu : bool, optional
         True: on a GPU from the first frame to the last, or an error. False: ``auto`` takes a CPU. By default
         a GPU where one can be used; the CPU goes on, and says so, where it cannot any more.
+    rebuild : bool
+        Whether a TensorRT engine that is missing or does not fit is built, in the background.
 
     Raises
     ------
@@ -90,7 +95,9 @@ class Session:
         temporal: bool = False,
         refine: bool = True,
         decontaminate: bool = True,
+        plate: str | Path | np.ndarray | None = None,
         on_gpu: bool | None = None,
+        rebuild: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -101,10 +108,11 @@ class Session:
         self.precision, self.refine, self.decontaminate = precision, refine, decontaminate
         self.threads = threads or min(available_cpus(), MOST_THREADS)
         if isinstance(backend, str):
-            self._make_backend, self.reason = select_backend(backend, on_gpu=on_gpu)
+            self._make_backend, self.reason = select_backend(backend, on_gpu=on_gpu, rebuild=rebuild)
         else:
             self._make_backend, self.reason = backend, "given by the caller"
         self.temporal = temporal
+        self._plate = open_plate(plate, self.manifest, self.threads)
         self._smoother: kernels.TemporalSmoother | None = None
         self._smoothed_wh = (0, 0)
         self._engines: dict[tuple[int, int], Backend] = {}
@@ -140,6 +148,8 @@ class Session:
             engine = self._engines.get(input_wh)
             if engine is None:
                 engine = self._make_backend()
+                if self._plate is not None:
+                    engine.prime = self._plate.first_state
                 try:
                     engine.open(self.manifest, input_wh, precision=self.precision, threads=self.threads)
                 except BaseException:
@@ -184,6 +194,8 @@ class Session:
         slot.frame = frame
 
     def _fit_slot(self, slot: Slot, frame_wh: tuple[int, int]) -> None:
+        if self._plate is not None:
+            self._plate.check(frame_wh)
         input_wh = self._input_size(frame_wh)
         engine = self._engine(input_wh)
         slot.geometry = kernels.fit(frame_wh, input_wh, self.manifest.fit)
@@ -198,6 +210,11 @@ class Session:
         self.submit(slot)
         self.collect(slot)
 
+    def admit(self) -> bool:
+        """Wait for this stream's turn on a device that it shares (see ``streams``); whether it shares one."""
+        engine = self._state_of
+        return engine is not None and engine.admit()
+
     def submit(self, slot: Slot) -> None:
         """Start the network on ``slot``, after ``preprocess`` and in the order of the frames.
 
@@ -207,7 +224,7 @@ class Session:
         engine = slot.engine
         with engine.thread_context():
             if self._state_of is not engine:
-                self._state, self._state_of = engine.new_state(), engine
+                self._state, self._state_of = engine.begin(), engine
             self._state = engine.submit(slot.buffer, self._state)
         slot.in_flight = True
 

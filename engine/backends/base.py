@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,6 +56,8 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    prime: Callable[[Backend], State] | None = None
+    """Makes the first state where zeros will not do: the session's, for a model that begins with a plate."""
     allocate: Allocator = staticmethod(aligned_zeros)
     """Where ``new_buffer`` gets its memory; a CUDA backend puts page-locked memory here."""
 
@@ -86,6 +88,10 @@ class Backend(ABC):
         """State before the first frame of a stream (zeros); None for a model without."""
         return None
 
+    def begin(self) -> State:
+        """The state that a stream begins with, also after a backend took over from another in mid-stream."""
+        return self.new_state() if self.prime is None else self.prime(self)
+
     @abstractmethod
     def infer(self, buffer: HostBuffer, state: State) -> State:
         """Run the model on ``buffer.input`` and fill ``buffer.alpha``; return the state for the next frame.
@@ -94,6 +100,13 @@ class Backend(ABC):
         host. ``state`` is spent: it may be overwritten. Raises BackendError if the device fails; the
         backend is then only good for ``close``.
         """
+
+    def admit(self) -> bool:
+        """Wait until it is this stream's turn on a device that it shares; whether it shares one.
+
+        Called before a frame is taken from the camera, so that what waits here does not grow old.
+        """
+        return False
 
     def submit(self, buffer: HostBuffer, state: State) -> State:
         """Start the model on ``buffer.input``; return the state for the next frame without waiting for it.

@@ -1,0 +1,146 @@
+"""Who takes the next frame on a shared device, and which frames go together: plain state, no threads."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import UsageError
+
+POLICIES = ("fair", "priority")
+_WEIGHT = 0.1
+"""Of the newest frame in the mean time of one: some ten frames to believe a change."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One stream of a group."""
+
+    name: str
+    priority: int = 0
+    """With the policy ``priority``: the higher goes first."""
+    frames: int = 0
+    """Frames it was given a turn for."""
+    waits: int = 0
+    """How often it had to wait for its turn."""
+
+
+class Turns:
+    """Frames under way are limited, so that none waits longer on the device than ``bound_seconds``.
+
+    A stream asks before it takes a frame from its camera, and while it waits the camera's frames replace each
+    other: so a full device lowers the rate of its streams, by the policy, and never adds delay.
+
+    Parameters
+    ----------
+    most : int
+        Frames under way at most, however fast the device.
+    bound_seconds : float
+        How long a frame may take from its turn to its result. The limit follows from the measured time of one
+        frame; a single frame that takes longer is let through alone.
+    policy : str
+        ``fair``: in the order of asking, so every stream gets the same rate. ``priority``: the stream with
+        the highest priority first, so that those below it lose their frames first.
+    """
+
+    def __init__(self, most: int, bound_seconds: float, policy: str = "fair") -> None:
+        if most < 1:
+            raise UsageError(f"most frames under way: expected at least 1, got {most}")
+        if not bound_seconds > 0:
+            raise UsageError(f"latency bound: expected more than 0, got {bound_seconds}")
+        if policy not in POLICIES:
+            raise UsageError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
+        self.most, self.bound_seconds, self.policy = most, bound_seconds, policy
+        self.frame_seconds = 0.0
+        """Mean time that the device needs for one frame; 0 before any is known."""
+        self.under_way: Counter[Member] = Counter()
+        self._waiting: list[Member] = []
+
+    @property
+    def limit(self) -> int:
+        """Frames that may be under way now."""
+        if not self.frame_seconds:
+            return self.most
+        return max(1, min(self.most, int(self.bound_seconds / self.frame_seconds)))
+
+    def ask(self, member: Member) -> bool:
+        """Ask for a turn; True if it is given at once, else it comes from ``give``."""
+        self._waiting.append(member)
+        if self.give() is member:
+            return True
+        member.waits += 1
+        return False
+
+    def give(self) -> Member | None:
+        """Give the next turn, if there is room and somebody waits."""
+        if not self._waiting or self.under_way.total() >= self.limit:
+            return None
+        chosen = self._waiting[0]
+        if self.policy == "priority":
+            chosen = max(self._waiting, key=lambda member: member.priority)  # the first of equals
+        self._waiting.remove(chosen)
+        self.under_way[chosen] += 1
+        chosen.frames += 1
+        return chosen
+
+    def done(self, member: Member, device_seconds: float | None = None) -> None:
+        """A frame's result is there, or it was given up; with the time the device took for it, if known."""
+        if self.under_way[member] > 0:
+            self.under_way[member] -= 1
+        if device_seconds is not None and device_seconds > 0:
+            known = self.frame_seconds
+            self.frame_seconds = known + _WEIGHT * (device_seconds - known) if known else device_seconds
+
+    def leave(self, member: Member) -> None:
+        """A stream ends: its turns are free again, and it waits no more."""
+        del self.under_way[member]
+        self._waiting = [other for other in self._waiting if other is not member]
+
+
+@dataclass
+class Batches:
+    """Gathers frames that are queued together.
+
+    Parameters
+    ----------
+    most : int
+        Frames in a batch at most.
+    wait_seconds : float
+        How long the first of a batch may wait for others. It does not wait for frames that cannot come.
+    """
+
+    most: int
+    wait_seconds: float
+    sizes: Counter[int] = field(default_factory=Counter)
+    """How many batches there were of each size."""
+    _pending: deque[tuple[float, Any]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise UsageError(f"batch: expected at least 1 frame, got {self.most}")
+        if not self.wait_seconds >= 0:
+            raise UsageError(f"batch: expected to wait at least 0 s, got {self.wait_seconds}")
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, frame: Any, now: float) -> None:
+        """A frame is ready for the device."""
+        self._pending.append((now, frame))
+
+    def take(self, now: float, to_come: int) -> list[Any]:
+        """The frames to queue now; none if it is better to wait until ``due``. ``to_come``: how many more
+        have had their turn and are still being prepared."""
+        if not self._pending:
+            return []
+        if to_come and len(self._pending) < self.most and now < self.due:
+            return []
+        batch = [self._pending.popleft()[1] for _ in range(min(self.most, len(self._pending)))]
+        self.sizes[len(batch)] += 1
+        return batch
+
+    @property
+    def due(self) -> float:
+        """When the oldest frame has waited long enough; infinity without any."""
+        return self._pending[0][0] + self.wait_seconds if self._pending else float("inf")
