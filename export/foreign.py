@@ -14,9 +14,10 @@ from ..engine.atomic import sha256_of
 from ..engine.errors import ModelError, UsageError
 from .foreign_bundle import precision_of, write_foreign
 from .foreign_graph import ALPHA, IMAGE, Feed, Plan, activations_left, constant_value, lay_together, wrap
-from .foreign_runs import Answer, Run, compare, first_states, open_runner, pictures, settled_states
+from .foreign_runs import LIMITS, Answer, Run, compare, first_states, open_runner, pictures, settled_states
 from .onnx_file import load_onnx, opset_of
 from .onnx_folding import fold
+from .plain import is_byte_wise, made_plain
 from .recipes import Recipe, RecipeError, Signature, load_recipe, recognise
 
 if TYPE_CHECKING:
@@ -101,19 +102,21 @@ def import_foreign(
     feed, said = lay_together(chosen, signature)
     sizes, fixed = chosen_sizes(chosen, feed, size)
     step("run the file as it is", 0.1)
-    run, runtime = open_runner(onnx_path)
+    run, runtime = open_runner(onnx_path, "onnxruntime" if is_byte_wise(model) else "openvino")
     run_at = _Source(run, feed, chosen)
     answers = [run_at.probe(at) for at in dict.fromkeys((sizes[0], sizes[-1]))]
     plan, more = planned(model, chosen, feed, answers, fixed)
     step("wrap", 0.4)
-    wrapped = fold(wrap(model, plan))
+    plain, rewritten = made_plain(wrap(model, plan))
+    wrapped = fold(plain)
     step("compare", 0.5)
     precision, layers = precision_of(wrapped)
-    parity = run_at.parity(wrapped, plan, sizes[0], precision)
+    limits = LIMITS["requantised" if is_byte_wise(model) else precision]
+    parity = run_at.parity(wrapped, plan, sizes[0], limits)
     report = ForeignReport(
         folder=Path(out_folder),
         recipe=chosen,
-        notes=(*notes, *said, *more),
+        notes=(*notes, *said, *more, *rewritten),
         sizes_wh=tuple(sizes),
         fixed=fixed,
         opset=opset_of(wrapped),
@@ -255,7 +258,9 @@ class _Source:
                 raise ModelError("its states change their shapes from frame to frame; they must keep them")
         return Answer(size_wh, outputs[feed.output_name], shapes, constants)
 
-    def parity(self, wrapped: onnx.ModelProto, plan: Plan, size_wh: Size, precision: str) -> dict[str, float]:
+    def parity(
+        self, wrapped: onnx.ModelProto, plan: Plan, size_wh: Size, limits: tuple[float, float]
+    ) -> dict[str, float]:
         """Both over the same pictures, the states carried along; raises ParityError where they differ."""
         ours, _ = open_runner(wrapped)
         probe = self.probe(size_wh)
@@ -265,7 +270,7 @@ class _Source:
         for image in pictures(self.recipe, size_wh):
             outputs = self._once(image, raw_states, probe.constants)
             answer = ours({IMAGE: image, **states})
-            differences.append(compare(outputs[self.feed.output_name], answer[ALPHA], plan, precision))
+            differences.append(compare(outputs[self.feed.output_name], answer[ALPHA], plan, limits))
             for name, (output, _, _) in self.feed.states.items():
                 raw_states[name], states[name] = outputs[output], answer[output]
         return {

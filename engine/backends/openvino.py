@@ -58,7 +58,7 @@ class OpenVinoBackend(Backend):
             config["ENABLE_CPU_PINNING"] = False
         try:
             model.reshape(shapes)
-            self._compiled = core.compile_model(model, "CPU", config)
+            self._compiled = self._compile(core, model, config, free=precision == "auto")
         except RuntimeError as error:
             raise BackendError(
                 f"{path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
@@ -73,6 +73,17 @@ class OpenVinoBackend(Backend):
         self._states = StateSets(
             manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
         )
+
+    def _compile(self, core: ov.Core, model: Any, config: dict[str, Any], *, free: bool) -> Any:
+        """Compile; where the precision was ``free`` to choose, fp32 is taken for what bf16 cannot compile."""
+        try:
+            return core.compile_model(model, "CPU", config)
+        except RuntimeError:
+            if not free or config["INFERENCE_PRECISION_HINT"] == _HINT["fp32"]:
+                raise
+        compiled = core.compile_model(model, "CPU", {**config, "INFERENCE_PRECISION_HINT": _HINT["fp32"]})
+        self._why = "; ".join(part for part in (self._why, "it cannot be compiled in bf16") if part)
+        return compiled
 
     def _read_back(self, core: ov.Core) -> BackendInfo:
         in_force = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()

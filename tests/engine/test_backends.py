@@ -159,6 +159,29 @@ def test_bf16_is_taken_by_itself_exactly_where_the_chip_has_it(tiny_model, rng):
 
 
 @pytest.mark.skipif("openvino" not in COMPUTING, reason="needs openvino")
+def test_what_bf16_cannot_compile_runs_in_fp32_only_where_the_precision_was_free(monkeypatch, tiny_model):
+    import openvino as ov
+
+    from livecut.engine.backends import openvino as module
+
+    compile_model = ov.Core.compile_model
+
+    def without_bf16(core, model, device, config):
+        if config["INFERENCE_PRECISION_HINT"] == "bf16":
+            raise RuntimeError("No suitable implementations.")
+        return compile_model(core, model, device, config)
+
+    monkeypatch.setattr(ov.Core, "compile_model", without_bf16)
+    monkeypatch.setattr(module, "supported_precisions", lambda core=None: ("fp32", "bf16"))
+    backend = opened("openvino", tiny_model, precision="auto")
+    assert backend.info.precision == "fp32"
+    assert "it cannot be compiled in bf16" in backend.info.details
+    backend.close()
+    with pytest.raises(BackendError, match="No suitable implementations"):
+        opened("openvino", tiny_model, precision="bf16")
+
+
+@pytest.mark.skipif("openvino" not in COMPUTING, reason="needs openvino")
 def test_a_quantised_model_loads_as_it_is_and_says_int8(tmp_path, rng):
     folder = bundles.write_bundle(tmp_path / "q", bundles.quantised_red())
     backend = opened("openvino", folder)
