@@ -18,6 +18,7 @@ from .options import (
     Bgcolor,
     InputSize,
     Model,
+    NoRebuild,
     OnlyMask,
     Precision,
     Quiet,
@@ -64,6 +65,7 @@ def cut(
     threads: Threads = None,
     input_size: InputSize = None,
     require_gpu: RequireGpu = False,
+    no_rebuild: NoRebuild = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -90,8 +92,15 @@ def cut(
     if is_jpeg and not only_mask and bgcolor is None and background is None:
         bgcolor = (255, 255, 255, 255)
         _say("jpg has no transparency: the background is white", quiet)
-    options = {"backend": backend, "precision": precision, "threads": threads, "size_wh": size_wh}
-    with Session(model, on_gpu=require_gpu or None, **options) as session:  # type: ignore[arg-type]
+    options = {
+        "backend": backend,
+        "precision": precision,
+        "threads": threads,
+        "size_wh": size_wh,
+        "on_gpu": require_gpu or None,
+        "rebuild": not no_rebuild,
+    }
+    with Session(model, **options) as session:  # type: ignore[arg-type]
         cutter = Cutter(
             session,
             only_mask=only_mask,

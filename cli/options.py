@@ -29,6 +29,9 @@ InputSize = Annotated[
         "--input-size", metavar="WxH", help="Size the network sees.", show_default="by the picture's aspect"
     ),
 ]
+NoRebuild = Annotated[
+    bool, typer.Option("--no-rebuild", help="Never build a TensorRT engine; without one, run the ONNX file.")
+]
 RequireGpu = Annotated[
     bool, typer.Option("--require-gpu", help="Fail with exit code 4 rather than run on a CPU.")
 ]

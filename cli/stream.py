@@ -15,6 +15,7 @@ from .options import (
     Bgcolor,
     InputSize,
     Model,
+    NoRebuild,
     OnlyMask,
     Precision,
     Quiet,
@@ -86,6 +87,7 @@ def stream(
     threads: Threads = None,
     input_size: InputSize = None,
     require_gpu: RequireGpu = False,
+    no_rebuild: NoRebuild = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -117,6 +119,7 @@ def stream(
         "threads": threads,
         "size_wh": input_wh,
         "on_gpu": require_gpu or None,
+        "rebuild": not no_rebuild,
     }
     with Session(model, temporal=temporal, **options) as session:  # type: ignore[arg-type]
         pipeline = make_pipeline(

@@ -53,6 +53,7 @@ def examine(model: str = DEFAULT_MODEL, backend: str = "auto", precision: str = 
     findings += _codecs()
     findings += [_display(), _cameras()]
     findings += _models()
+    findings.append(_engines(model, precision))
     findings.append(_would_run(model, backend, precision))
     return findings
 
@@ -241,6 +242,28 @@ def _models() -> Iterator[Finding]:
         }
         text = f"{manifest.version}, {manifest.licence}, {size / 1e6:.1f} MB, sha256 is right, {folder}"
         yield Finding(f"model {name}", "ok", text, data)
+
+
+def _engines(model: str, precision: str) -> Finding:
+    """Whether a cached TensorRT engine of ``model`` is usable here, and why not. Loads none."""
+    from .registry import load_manifest
+    from .tensorrt.report import engine_states, place_or_reason
+
+    place, reason = place_or_reason()
+    data: dict[str, Any] = {"place": asdict(place) if place else None, "engines": []}
+    try:
+        states = engine_states(load_manifest(model), precision)
+    except LivecutError as error:
+        return Finding("engines", "bad", str(error), data)
+    data["engines"] = [asdict(state) for state in states]
+    text = "; ".join(f"{state.what}: {state.text}" for state in states)
+    if place is None:
+        why = f"{reason}, as --backend tensorrt needs"
+        return Finding("engines", "absent", f"{why}. There are: {text}" if states else why, data)
+    usable = [state.is_usable for state in states]
+    if not all(usable):
+        text += "; what is missing is built when it is first used"
+    return Finding("engines", "ok" if any(usable) else "absent", text, data)
 
 
 def _would_run(model: str, backend: str, precision: str) -> Finding:

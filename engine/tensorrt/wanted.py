@@ -38,7 +38,7 @@ def this_place(api: Api | None = None, gpu: Gpu | None = None) -> Place:
     """This machine, as far as engines care; DeviceUnavailable if there is no TensorRT or no GPU."""
     api, gpu = api or load(), gpu or present_gpu()
     if gpu is None:
-        raise DeviceUnavailable(f"{api} is here, and there is no NVIDIA GPU, or no driver for it")
+        raise DeviceUnavailable(f"{api} is installed, and there is no NVIDIA GPU, or no driver for it")
     return Place(api.library, api.version, gpu.driver, gpu.compute_capability)
 
 

@@ -80,7 +80,7 @@ def test_a_machine_without_a_gpu_is_no_place_for_engines(monkeypatch):
 
     monkeypatch.setattr(module, "present_gpu", lambda: None)
     monkeypatch.setattr(module, "load", lambda: "TensorRT 10.3.0")
-    with pytest.raises(DeviceUnavailable, match=r"TensorRT 10.3.0 is here, and there is no NVIDIA GPU"):
+    with pytest.raises(DeviceUnavailable, match=r"TensorRT 10.3.0 is installed, and there is no NVIDIA GPU"):
         this_place()
 
 
