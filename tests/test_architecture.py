@@ -15,7 +15,7 @@ MAY_IMPORT = {
     # What runs a model must be able to rebuild its engine, so what builds engines lives in engine/ and export
     # calls it: docs/decisions/0005-engines-are-rebuilt-where-they-run.md.
     "export": {"engine.manifest", "engine.passport", "engine.atomic", "engine.tensorrt", "engine.errors"},
-    "training": {"export", "kernels", "engine.manifest", "engine.errors"},
+    "training": {"export", "kernels", "engine.manifest", "engine.passport", "engine.errors"},
     "cli": {"engine", "export", "training", "__version__"},
 }
 ROOMS = {*MAY_IMPORT, "models"}
