@@ -52,7 +52,7 @@ def find_bundle(model: str | Path = DEFAULT_MODEL) -> Path:
     if path.suffix.lower() == ".onnx":
         raise ModelError(
             f"{model}: a model is a folder with model.onnx and a manifest.json that says how to feed it; "
-            "give the folder, and where there is no manifest make a bundle with livecut.export"
+            f"give the folder, or make one of the file: livecut export {model} --to onnx -o FOLDER"
         )
     if (path / "manifest.json").is_file():
         return path

@@ -4,10 +4,12 @@ import itertools
 
 import foreign_nets as nets
 import numpy as np
+import pytest
 
 from livecut.engine.pictures import read_picture, write_picture
 
 
+@pytest.mark.slow
 def test_a_foreign_file_is_exported_and_cuts_pictures(livecut, tmp_path, photograph):
     nets.birefnet(tmp_path / "net.onnx")
     result = livecut(
@@ -30,6 +32,7 @@ def test_a_file_nobody_knows_asks_for_its_recipe(livecut, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.slow
 def test_a_recurrent_file_keeps_its_memory_through_a_stream(livecut, tmp_path, rng):
     """The same picture again and again: only a memory can make the masks differ."""
     picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)

@@ -107,6 +107,7 @@ def test_an_argmax_in_whole_numbers_becomes_a_hard_alpha(tmp_path):
     np.testing.assert_allclose(alpha_of(tmp_path / "p", image), expected, atol=ATOL)
 
 
+@pytest.mark.slow
 def test_modnet_keeps_its_free_sizes(tmp_path):
     report = import_foreign(nets.modnet(tmp_path / "m.onnx"), None, tmp_path / "m")
     assert not report.fixed
@@ -127,6 +128,7 @@ def test_a_size_makes_one_of_a_free_file(tmp_path):
         alpha_of(tmp_path / "m", scene((96, 64)), size_wh=(96, 64))
 
 
+@pytest.mark.slow
 def test_fp16_files_get_a_cast_in_front_and_behind(tmp_path):
     half = import_foreign(
         nets.modnet(tmp_path / "h.onnx", dtype=nets.HALF), None, tmp_path / "h", size=(64, 64)
@@ -190,6 +192,7 @@ def rvm_by_hand(path, recipe, frames, size_wh):
     return answers
 
 
+@pytest.mark.slow
 def test_rvm_becomes_a_model_with_named_states_that_the_session_carries(tmp_path):
     path = nets.rvm(tmp_path / "rvm.onnx")
     report = import_foreign(path, None, tmp_path / "rvm")
@@ -211,22 +214,25 @@ def test_rvm_becomes_a_model_with_named_states_that_the_session_carries(tmp_path
         np.testing.assert_allclose(got, expected[0], atol=ATOL)
 
 
+@pytest.mark.slow
 def test_rvm_at_a_large_size_has_its_ratio_inside_and_odd_states(tmp_path):
     path = nets.rvm(tmp_path / "rvm.onnx")
-    report = import_foreign(path, "rvm", tmp_path / "rvm", size=(1000, 600))
+    report = import_foreign(path, "rvm", tmp_path / "rvm", size=(600, 360))
     manifest = Manifest.load(tmp_path / "rvm")
-    assert manifest.state[2].shape == (1, 3, 39, 64)  # 600 * 0.512 = 307, halved thrice and rounded up
-    image = scene((1000, 600))
-    expected = rvm_by_hand(path, report.recipe, [image], (1000, 600))[0]
+    assert manifest.state[2].shape == (1, 3, 39, 64)  # 360 * 512 / 600 = 307, halved thrice and rounded up
+    image = scene((600, 360))
+    expected = rvm_by_hand(path, report.recipe, [image], (600, 360))[0]
     np.testing.assert_allclose(alpha_of(tmp_path / "rvm", image), expected, atol=ATOL)
 
 
+@pytest.mark.slow
 def test_rvm_in_fp16_has_float32_states_outside(tmp_path):
     import_foreign(nets.rvm(tmp_path / "h.onnx", dtype=nets.HALF), None, tmp_path / "h", size=(64, 32))
     Manifest.load(tmp_path / "h").validate_against_onnx()  # every state float32
     assert alpha_of(tmp_path / "h", scene((64, 32))).shape == (32, 64)
 
 
+@pytest.mark.slow
 def test_both_backends_give_the_same_alpha(tmp_path):
     pytest.importorskip("onnxruntime", reason="the second backend")
     import_foreign(nets.rvm(tmp_path / "rvm.onnx"), None, tmp_path / "rvm")
@@ -382,6 +388,7 @@ def test_a_file_that_nothing_here_can_run_says_why(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_quantised_file_stays_quantised(tmp_path, rng):
     quantization = pytest.importorskip("onnxruntime.quantization", reason="makes the int8 file")
 

@@ -116,6 +116,7 @@ def test_a_plain_model_is_returned_as_it_is(tmp_path):
     assert made_plain(model)[0] is model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["operators", "dynamic"])
 def test_int8_files_of_both_forms_are_imported_and_run(tmp_path, form):
     source, path = bytewise(tmp_path, form)
