@@ -20,6 +20,7 @@ from .options import (
     Model,
     NoRebuild,
     OnlyMask,
+    Plate,
     Precision,
     Quiet,
     RequireGpu,
@@ -66,6 +67,7 @@ def cut(
     input_size: InputSize = None,
     require_gpu: RequireGpu = False,
     no_rebuild: NoRebuild = False,
+    plate: Plate = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -99,6 +101,7 @@ def cut(
         "size_wh": size_wh,
         "on_gpu": require_gpu or None,
         "rebuild": not no_rebuild,
+        "plate": plate,
     }
     with Session(model, **options) as session:  # type: ignore[arg-type]
         cutter = Cutter(

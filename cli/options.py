@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,15 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         "--input-size", metavar="WxH", help="Size the network sees.", show_default="by the picture's aspect"
+    ),
+]
+Plate = Annotated[
+    Path | None,
+    typer.Option(
+        "--plate",
+        metavar="PICTURE",
+        help="The place without a product, from the same fixed camera, for livecut-plate.",
+        show_default=False,
     ),
 ]
 NoRebuild = Annotated[

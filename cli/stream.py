@@ -17,6 +17,7 @@ from .options import (
     Model,
     NoRebuild,
     OnlyMask,
+    Plate,
     Precision,
     Quiet,
     RequireGpu,
@@ -88,6 +89,7 @@ def stream(
     input_size: InputSize = None,
     require_gpu: RequireGpu = False,
     no_rebuild: NoRebuild = False,
+    plate: Plate = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -120,6 +122,7 @@ def stream(
         "size_wh": input_wh,
         "on_gpu": require_gpu or None,
         "rebuild": not no_rebuild,
+        "plate": plate,
     }
     with Session(model, temporal=temporal, **options) as session:  # type: ignore[arg-type]
         pipeline = make_pipeline(

@@ -68,6 +68,8 @@ class Manifest:
     ledger: str | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     """Precision, such as ``int8``, to the file that has it."""
+    begins_with: str | None = None
+    """``plate``: the first picture of a stream must be the clean plate, which its state then keeps."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Everything else in the file: figures, opset, size."""
 
@@ -134,6 +136,7 @@ class Manifest:
             dtype=spec.choice("dtype", ("float32",)),
             state=tuple(_state(tensor, f"{where}: state") for tensor in reader.take("state", list)),
             licence=reader.take("licence", str),
+            begins_with=_begins_with(data.get("begins_with"), f"{where}: begins_with"),
             ledger=data.get("ledger"),
             variants=_variants(data.get("variants", {}), f"{where}: variants"),
             extra={key: value for key, value in data.items() if key not in _KNOWN},
@@ -259,7 +262,7 @@ class Manifest:
 
 _KNOWN = {
     *("format", "name", "version", "file", "sha256", "input", "output", "state", "licence", "ledger"),
-    "variants",
+    *("variants", "begins_with"),
 }
 
 
@@ -310,6 +313,12 @@ def _variants(value: Any, where: str) -> dict[str, Variant]:
         reader = _Reader(value[name], f"{where}: {name}")
         found[name] = Variant(reader.file_name("file"), reader.take("sha256", str))
     return found
+
+
+def _begins_with(value: Any, where: str) -> str | None:
+    if value not in (None, "plate"):
+        raise ManifestError(f'{where}: expected "plate" or nothing, got {value!r}')
+    return value
 
 
 def _state(value: Any, where: str) -> StateTensor:

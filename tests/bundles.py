@@ -117,6 +117,38 @@ def half_of_before():
 HALF_STATE = ({"input": "memory", "output": "memory_after", "shape": [1, 1, "height", "width"]},)
 
 
+def red_beside_the_plate():
+    """alpha = |red of the picture - red of the plate|; the plate is the first picture of a stream."""
+    one = [1, 1, 1, 1]
+    known = [helper.make_tensor_value_info(name, TensorProto.FLOAT, one) for name in ("known", "known_kept")]
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "pick"], ["red"], kernel_shape=[1, 1]),
+            helper.make_node("Sub", ["plate", "red"], ["older"]),
+            helper.make_node("Mul", ["older", "known"], ["kept"]),
+            helper.make_node("Add", ["red", "kept"], ["plate_kept"]),
+            helper.make_node("Sub", ["red", "plate_kept"], ["change"]),
+            helper.make_node("Abs", ["change"], ["alpha"]),
+            helper.make_node("Mul", ["known", "nothing"], ["zero"]),
+            helper.make_node("Add", ["zero", "one"], ["known_kept"]),
+        ],
+        "red_beside_the_plate",
+        [picture_input(), plane("plate"), known[0]],
+        [plane("alpha"), plane("plate_kept"), known[1]],
+        [
+            weights("pick", [[[[1]], [[0]], [[0]]]]),
+            weights("nothing", np.zeros(one)),
+            weights("one", np.ones(one)),
+        ],
+    )
+
+
+PLATE_STATE = (
+    {"input": "plate", "output": "plate_kept", "shape": [1, 1, "height", "width"]},
+    {"input": "known", "output": "known_kept", "shape": [1, 1, 1, 1]},
+)
+
+
 def root_of_red():
     """alpha = sqrt(red - 0.5): NaN where red is below a half."""
     return helper.make_graph(

@@ -151,7 +151,7 @@ def pictures(packed: Packed, size_wh: Size) -> Iterator[tuple[str, np.ndarray]]:
 def validate(model: Path, manifest: Manifest, packed: Packed) -> dict[str, dict[str, float]]:
     """Validation of an exported model."""
     predict = onnx_predictor(model, manifest)
-    if "begins_with" not in manifest.extra:
+    if manifest.begins_with is None:
         return summarise(list(results(predict, packed)))
 
     def answer(image: np.ndarray, plate: np.ndarray) -> np.ndarray:

@@ -274,8 +274,13 @@ class SwappingBackend(Backend):
             self._move(buffer, inner)
             if state is None:
                 return inner.submit(buffer.inner, None)
-            mine = state.state if state.of is inner else inner.new_state()
+            mine = state.state if state.of is inner else self._begun(inner)
             return _Turn(inner, inner.submit(buffer.inner, mine))
+
+    def _begun(self, inner: Backend) -> State:
+        """The state with which a stream begins, or begins anew, on ``inner``."""
+        inner.prime = self.prime
+        return inner.begin()
 
     def _move(self, buffer: _Buffer, owner: Backend) -> None:
         """Make ``buffer`` one of ``owner``'s. Only when its frame is next: nobody else touches it then."""
@@ -298,7 +303,7 @@ class SwappingBackend(Backend):
             inner = self._running()
             with inner.thread_context():
                 self._move(buffer, inner)
-                inner.infer(buffer.inner, inner.new_state())
+                inner.infer(buffer.inner, self._begun(inner))
 
     def _engine_failed(self, failed: Backend, error: BackendError) -> None:
         """An engine that fails while it runs: the stream goes on with ONNX, and does not go back."""
