@@ -7,7 +7,7 @@ EXTRAS ?= dev,demo
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.livecut-dev
 
-.PHONY: help dev build demo test lint bench train-smoke clean
+.PHONY: help dev build demo test lint bench bench-peers train-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,18 @@ lint: $(STAMP)  ## ruff and mypy
 
 bench: build  ## measure, side by side, into benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+# Into a folder of their own, looked in last: what livecut runs on stays as it is. One that cannot be had is left out.
+PEERS := build/peers
+
+$(PEERS)/.installed: $(wildcard benchmarks/peers/*.txt)
+	mkdir -p $(PEERS)
+	for list in $^; do $(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) --requirement $$list || \
+		echo "bench-peers: $$list cannot be installed here and is left out"; done
+	touch $@
+
+bench-peers: build $(PEERS)/.installed  ## measure rembg, MediaPipe and others beside livecut, into the README's table
+	$(BIN)/python -m benchmarks.peers --packages $(PEERS) --readme README.md
 
 train-smoke: build  ## train the tiniest network for a minute at most, on data it makes, into out/train-smoke
 	OMP_WAIT_POLICY=passive $(BIN)/python -m livecut.training.smoke --out out/train-smoke

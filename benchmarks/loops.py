@@ -145,18 +145,20 @@ class TraceSink(Sink):
 
 
 class LivecutLoop:
-    """livecut's own pipeline from memory to a trace, composited over ``background_rgb``."""
+    """livecut's own pipeline from memory to a trace, composited over ``background_rgb``; with ``output`` as
+    well and no background, straight."""
 
     def __init__(
         self,
         session: Session,
         pictures: Sequence[np.ndarray],
-        background_rgb: np.ndarray,
+        background_rgb: np.ndarray | None,
         *,
         format: str = "BGR",
+        output: str | None = None,
     ):
         self.session, self.pictures, self.format = session, pictures, format
-        self.compositor = Compositor(format, background_rgb)
+        self.compositor = Compositor(output or format, background_rgb)
 
     def run(self, count: int, fps: float | None = None) -> Trace:
         """Put ``count`` frames through."""
@@ -165,7 +167,7 @@ class LivecutLoop:
             MemorySource(self.pictures, count, format=self.format, fps=fps),
             self.session,
             self.compositor,
-            TraceSink(self.format, trace),
+            TraceSink(self.compositor.output, trace),
             policy="drop-oldest" if fps else "wait",
         ).run()
         return trace
