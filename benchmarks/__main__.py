@@ -25,6 +25,7 @@ BENCHMARKS = {
     "refine": ("bench_composite", "run_refine"),
     "loop": ("bench_loop", "run"),
     "rembg": ("bench_rembg", "run"),
+    "precision": ("bench_precision", "run"),
     "pipeline": ("bench_pipeline", "run"),
     "open-loop": ("bench_open_loop", "run"),
     "first-cut": ("bench_first_cut", "run"),
@@ -46,11 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--gate", action="store_true", help="exit 6 unless every goal passes")
     parser.add_argument("--model", default="livecut-s", help="name or folder of a model bundle")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="labelled pictures, for the row precision"
+    )
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {' '.join(BENCHMARKS)}")
-    options = Options(quick=chosen.quick, model=chosen.model)
+    options = Options(quick=chosen.quick, model=chosen.model, data=chosen.data)
     described = machine.describe()
     print(headline(described))
     rows, failures = measure_all(chosen.names or list(BENCHMARKS), options, described)

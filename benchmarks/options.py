@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,10 @@ class Options:
 
     quick: bool = False
     model: str = "livecut-s"
+    data: Path | None = None
+    """Folder of training data, for errors on its held-out pictures; None or missing: none are measured."""
+    cache: Path = Path("runs/benchmarks-cache")
+    """Where its decoded pictures are kept."""
 
     @property
     def rounds(self) -> int:

@@ -60,7 +60,7 @@ def cutter(seed=3, channels=8, spoilt=0.0):
     for name, source, target, weight, bias in (
         ("first", "image", "a", first, np.zeros(channels)),
         ("middle", "ar", "b", middle, shift),
-        ("last", "up", "logit", last, [-8.0 if spoilt else 0.0]),
+        ("last", "up", "logit", last, [-10.0 if spoilt else -2.0]),
     ):
         node, own = conv(name, source, target, weight, bias)
         nodes.append(node)
