@@ -3,16 +3,19 @@
 What the model's own ONNX file gives is red, so a frame tells which of the two it went through.
 """
 
+import logging
 import threading
 
 import numpy as np
-from fakes import PATIENCE_SECONDS, must
+from fakes import PATIENCE_SECONDS, RedBackend, must
 
 from livecut.engine.atomic import replacing
 from livecut.engine.backends.base import Backend, BackendInfo
+from livecut.engine.backends.swapping import SwappingBackend
 from livecut.engine.buffers import HostBuffer
 from livecut.engine.errors import BackendError
 from livecut.engine.passport import Passport
+from livecut.engine.session import Session
 from livecut.engine.tensorrt.wanted import Place
 
 ORIN = Place("tensorrt", "10.3.0", "L4T 36.4.3", "8.7")
@@ -131,3 +134,41 @@ class Opener:
         engine = Engine(passport.verified_bytes(path), wanted, **self.options)
         self.opened.append(engine)
         return engine
+
+
+SIZE_WH = (64, 32)
+IMAGE = np.zeros((32, 64, 3), np.uint8)
+IMAGE[..., 0] = 204
+BY_ONNX, BY_ENGINE = 204, 51
+"""Alpha of ``IMAGE`` by the one and by the other."""
+
+
+class Stream:
+    """A session over a swapping backend, and what a test looks at."""
+
+    def __init__(self, model, cache, *, builder=None, opener=None, **options):
+        self.builder, self.opener = builder or Builder(), opener or Opener()
+        options = {"open_meanwhile": RedBackend, "place": lambda: ORIN, **options}
+        self.backend = SwappingBackend(cache=cache, build=self.builder, open_engine=self.opener, **options)
+        self.session = Session(
+            model, backend=lambda: self.backend, threads=1, refine=False, decontaminate=False, size_wh=SIZE_WH
+        )
+
+    def warmed_up(self):
+        self.session.warm_up(SIZE_WH)
+        return self
+
+    def alpha(self, image=IMAGE):
+        return int(self.session.matte(image, foreground=False).alpha[16, 32])
+
+    def until_built(self):
+        must(self.backend.wait_until_built(PATIENCE_SECONDS), "the build")
+
+    @property
+    def name(self):
+        return self.session.info.name
+
+
+def warnings_in(log):
+    """What was said at the level of a warning."""
+    return [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]

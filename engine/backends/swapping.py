@@ -18,9 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..buffers import HostBuffer
+from ..cuda import Device, open_device
 from ..errors import BackendError, DeviceUnavailable, LivecutError, WrongDevice
 from ..manifest import Manifest
 from ..passport import Passport
+from ..tensorrt.api import Api, load
 from ..tensorrt.cache import Build, EngineCache, Found
 from ..tensorrt.locks import Cancelled
 from ..tensorrt.progress import Progress
@@ -92,7 +94,7 @@ class SwappingBackend(Backend):
     ) -> None:
         self._require_gpu, self._rebuild = require_gpu, rebuild
         self._cache = cache or EngineCache()
-        self._open_engine = open_engine or _open_engine
+        self._open_engine = open_engine or open_tensorrt
         self._build = build or _build
         self._open_meanwhile = open_meanwhile or _onnx_backend
         self._place = place
@@ -345,13 +347,22 @@ class SwappingBackend(Backend):
         self._cache.close()
 
 
-def _open_engine(path: Path, passport: Passport, wanted: Wanted, threads: int) -> Backend:
-    from ..tensorrt.api import load
+def open_tensorrt(
+    path: Path,
+    passport: Passport,
+    wanted: Wanted,
+    threads: int,
+    *,
+    api: Api | None = None,
+    open_device: Callable[[], Device] = open_device,
+) -> Backend:
+    """An ``OpenEngine``: the plan at ``path``, its bytes checked as they are read, on the GPU here."""
     from .tensorrt import Plan, TensorRtBackend
 
     content = passport.verified_bytes(path)
-    plan = Plan(load(passport.library), content, passport.precision_found, passport.precision_evidence)
-    backend = TensorRtBackend(lambda *_: plan)
+    found, evidence = passport.precision_found, passport.precision_evidence
+    plan = Plan(api or load(passport.library), content, found, evidence)
+    backend = TensorRtBackend(lambda *_: plan, open_device)
     try:
         backend.open(wanted.manifest, wanted.size_wh, precision=wanted.precision, threads=threads)
     except BaseException:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import bundles
 import engines
 import pytest
-from engines import ORIN, PLAN, Builder, put
+from engines import ORIN, PLAN, SIZE_WH, Builder, put
 from fakes import PATIENCE_SECONDS, must
 
 from livecut.engine.errors import BackendError, DeviceUnavailable, UsageError
@@ -20,21 +20,6 @@ from livecut.engine.tensorrt import cache as cache_module
 from livecut.engine.tensorrt.cache import EngineCache, default_folder
 from livecut.engine.tensorrt.locks import Cancelled, locked
 from livecut.engine.tensorrt.wanted import Place, find_wanted, this_place
-
-SIZE_WH = (64, 32)
-
-
-@pytest.fixture
-def wanted(tiny_model):
-    return find_wanted(Manifest.load(tiny_model), SIZE_WH, "auto", ORIN)
-
-
-@pytest.fixture
-def cache(tmp_path):
-    cache = EngineCache(tmp_path / "cache" / "engines")
-    yield cache
-    cache.close()
-
 
 # -- what is wanted
 
