@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training import recall
+from livecut.training import recall, write_clips
 from livecut.training.config import load_config, parse_config
 from livecut.training.data import clips
 from livecut.training.data.cache import pack
@@ -16,6 +16,7 @@ from livecut.training.data.clips import ClipMaker, Path
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.model.network import MattingNetwork
 from livecut.training.objectives import Step, make_objective
+from livecut.training.pairs import open_samples
 from livecut.training.train import Trainer
 
 SIZE_WH = (96, 64)
@@ -148,3 +149,16 @@ def test_clips_need_a_memory(tiny_config):
     table.pop("adversarial")
     with pytest.raises(ValueError, match="frames: expected at least 2, and a network with memory = true"):
         parse_config(table, "made.toml")
+
+
+def test_written_clips_are_held_out_ones_that_the_evaluation_finds(data_folder, tmp_path, capsys):
+    arguments = [str(data_folder), str(tmp_path / "set"), "--clips", "2", "--frames", "3"]
+    assert write_clips.main(arguments) == 0
+    assert "2 clips, 6 frames" in capsys.readouterr().out
+    found = open_samples(tmp_path / "set", tmp_path / "cache")
+    samples = list(found)
+    assert [sample.clip for sample in samples] == ["000"] * 3 + ["001"] * 3
+    assert samples[0].image.shape == (288, 512, 3)
+    assert 0 < samples[0].alpha.mean() < 1
+    assert write_clips.main(arguments) == 1
+    assert "exists; choose another folder" in capsys.readouterr().err
