@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import Adversarial
+from .device import autocast
 from .model.discriminator import PatchDiscriminator
 
 CLEAN_EDGE = 0.75  # masks whose outline is believed less are no examples of real ones
@@ -45,15 +46,20 @@ class Adversary(nn.Module):
     settings : Adversarial
     device : torch.device
         Where it works; the optimiser is made after it has moved there.
+    bfloat16 : bool
+        Whether its convolutions are computed in bfloat16.
     """
 
-    def __init__(self, settings: Adversarial, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, settings: Adversarial, device: torch.device | None = None, *, bfloat16: bool = False
+    ) -> None:
         super().__init__()
+        self.device, self.mixed = device or torch.device("cpu"), bfloat16
         self.weight = settings.weight
         self.pair = PatchDiscriminator(4, settings.channels)
         self.composite = PatchDiscriminator(3, settings.channels)
         self._seen: tuple[Views, Views] | None = None
-        self.to(device)
+        self.to(self.device)
         self.optimiser = torch.optim.Adam(self.parameters(), lr=settings.learning_rate, betas=BETAS)
 
     def term(
@@ -95,7 +101,8 @@ class Adversary(nn.Module):
         self.eval()  # spectral norms are estimated in the discriminator's own step
         image, alpha = image[clean], alpha[clean]
         made = views(image, torch.sigmoid(logits)[clean])
-        value = -(self.pair(made.pair).mean() + self.composite(made.composite).mean()) / 2
+        of_pair, of_composite = self._judge(made)
+        value = -(of_pair.mean() + of_composite.mean()) / 2
         (towards,) = torch.autograd.grad(value, logits, retain_graph=True)
         (main,) = torch.autograd.grad(others, logits, retain_graph=True)
         scale = self.weight * main[clean].norm() / towards.norm().clamp(min=1e-12)
@@ -111,16 +118,19 @@ class Adversary(nn.Module):
             return None
         (real, made), self._seen = self._seen, None
         self.train()
-        loss = 0.5 * (
-            _hinge(self.pair(real.pair), self.pair(made.pair))
-            + _hinge(self.composite(real.composite), self.composite(made.composite))
-        )
+        loss = torch.stack(list(map(_hinge, self._judge(real), self._judge(made)))).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters(), 10.0)
         if torch.isfinite(loss) and torch.isfinite(norm):
             self.optimiser.step()
         return float(loss.detach())
+
+    def _judge(self, seen: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """The scores of both views, float32 (N, 1, h, w)."""
+        with autocast(self.device, self.mixed):
+            pair, composite = self.pair(seen.pair), self.composite(seen.composite)
+        return pair.float(), composite.float()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: weights and optimiser."""

@@ -77,7 +77,7 @@ class Matting:
         self.names: tuple[str, ...] = tuple(self.weights)
         self.adversary: Adversary | None = None
         if config.adversarial is not None:
-            self.adversary = Adversary(config.adversarial, device)
+            self.adversary = Adversary(config.adversarial, device, bfloat16=self.bfloat16)
             self.names += ("adversarial",)
 
     def __call__(self, network: nn.Module, step: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

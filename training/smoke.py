@@ -112,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m livecut.training.smoke", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--out", type=Path, default=Path("out/train-smoke"), help="an earlier run there is replaced")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/train-smoke"), help="an earlier run there is replaced"
+    )
     parser.add_argument("--minutes", type=float, help="of training (default: those of configs/smoke.toml)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     options = parser.parse_args(arguments)
