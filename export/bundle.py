@@ -114,7 +114,9 @@ def add_variant(folder: Path, name: str, file: str) -> None:
     """Enter the derived ONNX file ``file`` of the bundle ``folder`` into its manifest, as ``name``."""
     path = Path(folder) / MANIFEST_FILE
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    entry = {"file": file, "sha256": sha256_of(folder / file)}
+    entry = {"file": file, "sha256": sha256_of(Path(folder) / file)}
+    if manifest.get("variants", {}).get(name) == entry:
+        return
     manifest["variants"] = {**manifest.get("variants", {}), name: entry}
     write_text(path, json.dumps(manifest, indent=2) + "\n")
 

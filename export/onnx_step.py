@@ -121,14 +121,17 @@ def real_cases(
     batch: int = 1,
     most: int = MOST_FRAMES,
 ) -> list[Case]:
-    """Real frames as cases: one stream for a recurrent network, else each picture by itself."""
+    """Real frames as cases: one stream for a recurrent network, else each picture by itself.
+
+    ``most`` is the number of pictures at most, in batches of ``batch``.
+    """
     pictures = list(itertools.islice(frames(manifest, size_wh), most)) if frames is not None else []
     images = [(name, np.repeat(image, batch, 0)) for name, image in pictures]
     if batch > 1:  # every picture of a batch is another one, so that leaks between them show
         stack = [image for _, image in pictures]
         images = [
             (name, np.concatenate([stack[(index + k) % len(stack)] for k in range(batch)]))
-            for index, (name, _) in enumerate(pictures)
+            for index, (name, _) in enumerate(pictures[:: max(1, min(batch, len(pictures)))])
         ]
     if manifest.get("state") and images:
         return [Case("a stream of pictures", [image for _, image in images], is_real=True)]

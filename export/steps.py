@@ -41,6 +41,8 @@ class Step:
     """Makes the artefact under its name, whole or not at all, and issues its passport."""
     library: tuple[str, str] | None = None
     """Name and version of what would make it here; None where any will do."""
+    enter: Callable[[], None] = lambda: None
+    """Enters the artefact into the bundle; done whether it was made or used again."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def run(
                 passport = step.make(_reporter(step.name, progress))
                 passport = replace(passport, extra={**passport.extra, **_facts(step)})
                 passport.write(step.artefact)
+        step.enter()
         result = Made(step.name, step.artefact, passport, reused)
         made.append(result)
         if done is not None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def tensorrt_step(export: Export, source: Step, device: str | None) -> Step:
     """``model-fp16-sm_86.plan``: an engine for one compute capability, by default that of the GPU here."""
     from ..engine.tensorrt import build_engine, load, present_gpu
+    from ..engine.tensorrt.targets import choose_targets
 
     api, gpu = load(), present_gpu()
+    choose_targets(api, device, gpu)  # an impossible one is said now, not when the graph is made
     options, precision = export.options, export.options.needs
     place = short_name(device) if device else short_name(gpu.compute_capability) if gpu else "here"
     out = export.out / f"model-{precision}-{place}.plan"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from .bundle import add_variant
 from .runners import onnx_runner
 from .steps import Progress, Step, hash_later
 from .steps_export import TAKEN, Export, installed
+from .variants import strike
 
 if TYPE_CHECKING:
     from .fp16 import Fp16Report
@@ -28,6 +30,7 @@ def fp16_step(export: Export) -> Step:
         from .fp16 import convert_fp16
 
         began = time.perf_counter()
+        strike(export.out, "fp16")
         report: Fp16Report = convert_fp16(
             export.model, out, samples=export.samples(), keep=export.options.keep, progress=progress
         )
@@ -49,7 +52,7 @@ def fp16_step(export: Export) -> Step:
             },
         )
 
-    return Step("fp16", out, hash_later(export.model), asked, make, ("onnx", installed("onnx")))
+    return Step("fp16", out, hash_later(export.model), asked, make, _onnx(), enter(export, "fp16", out))
 
 
 def int8_step(export: Export) -> Step:
@@ -57,6 +60,8 @@ def int8_step(export: Export) -> Step:
     options = export.options
     out = export.out / f"model-int8-{options.flavour}.onnx"
     forced = export.source.name in options.force
+    # The engine runs the variant "int8" on a CPU; TensorRT's is another graph.
+    variant = "int8" if options.flavour == "openvino" else "int8-tensorrt"
     asked = {
         "keep": list(options.keep),
         "frames": export.frames_key,
@@ -67,6 +72,7 @@ def int8_step(export: Export) -> Step:
     def make(progress: Progress) -> Passport:
         from .int8 import quantise_folders
 
+        strike(export.out, variant)
         report: Int8Report = quantise_folders(
             export.model,
             out,
@@ -95,7 +101,16 @@ def int8_step(export: Export) -> Step:
             },
         )
 
-    return Step("int8", out, hash_later(export.model), asked, make, ("onnx", installed("onnx")))
+    return Step("int8", out, hash_later(export.model), asked, make, _onnx(), enter(export, variant, out))
+
+
+def enter(export: Export, variant: str, out: Path) -> Callable[[], None]:
+    """Puts ``out`` into the bundle's manifest as ``variant``."""
+    return lambda: add_variant(export.out, variant, out.name)
+
+
+def _onnx() -> tuple[str, str]:
+    return "onnx", installed("onnx")
 
 
 def _issue(
@@ -109,10 +124,7 @@ def _issue(
     seconds: float,
     extra: dict[str, Any],
 ) -> Passport:
-    """Enter the new graph into the bundle, hold it against ``model.onnx``, and issue its passport."""
-    # the engine runs the variant "int8" on a CPU; TensorRT's is another graph
-    for_tensorrt = target == "int8" and export.options.flavour == "tensorrt"
-    add_variant(export.out, "int8-tensorrt" if for_tensorrt else target, out.name)
+    """Hold the new graph against ``model.onnx``, and issue its passport."""
     base = Passport.read(export.model)
     return Passport.issue(
         out,

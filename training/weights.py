@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import pickletools
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,11 +89,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of another protocol than torch's own
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, for code in a pickle and for a damaged file
-        if code := re.search(r"(?:GLOBAL |function |class )([\w.]+)", str(error)):
+        if code := code_in(path):
             raise ModelError(
-                f"{path}: holds Python code ({code[1]}) that would run when it is loaded; livecut loads "
+                f"{path}: holds Python code ({code}) that would run when it is loaded; livecut loads "
                 "tensors only: save a state_dict or safetensors, or export ONNX where you trust the file"
             ) from None
         raise ModelError(f"{path}: a damaged checkpoint ({type(error).__name__}); copy it again") from None
@@ -101,6 +105,30 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         f"{path}: weights of another network than livecut's, and weights alone say not which: export them to "
         "ONNX with the program they are from, or give the module to livecut.export.module_source"
     )
+
+
+def code_in(path: Path) -> str | None:
+    """The first thing a pickle would import that tensors do not need, such as ``posix.system``; or None.
+
+    Nothing is unpickled: the instructions are only listed.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+        else:
+            data = path.read_bytes()
+        words: list[str] = []
+        for operation, argument, _ in pickletools.genops(data):
+            if operation.name in ("SHORT_BINUNICODE", "BINUNICODE", "UNICODE"):
+                words.append(str(argument))
+            elif operation.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
+                found = argument.split(" ") if argument else words[-2:]
+                if len(found) == 2 and found[0].split(".")[0] not in ("torch", "collections", "numpy"):
+                    return ".".join(found)
+    except (ValueError, OSError, StopIteration, zipfile.BadZipFile):
+        pass  # damaged: the caller says so
+    return None
 
 
 def build(
