@@ -13,7 +13,7 @@ enum { MEMORY, HOST_MEMORY, STREAMS, EVENTS, GRAPHS, MODULES, CONTEXTS, KINDS };
 #define EXPORT __attribute__((visibility("default")))
 #define HANDLE void *
 
-typedef struct { int kind; char *to; const char *from; size_t count; char arguments[256]; } op;
+typedef struct { int kind; char *to; const char *from; size_t count; char arguments[512]; unsigned grid[3], block[3]; } op;
 typedef struct { op *ops; size_t count; } ops;
 typedef struct { int capturing; ops recorded; } stream;
 
@@ -21,6 +21,11 @@ static int live[KINDS], sticky, integrated, retained;
 static size_t limit = 1u << 30, used;
 static __thread int depth;
 static int the_context, the_function;
+
+/* Where software_kernels.cpp is linked in, livecut's own kernels run, too: their entry and the size of what they take. */
+typedef void entry(const unsigned *grid, const unsigned *block, const void *arguments, int reverse);
+__attribute__((weak)) entry *software_kernel(const char *name, size_t *bytes);
+typedef struct { entry *run; size_t bytes; } kernel;
 
 EXPORT int software_live(int kind) { return live[kind]; }
 EXPORT int software_depth(void) { return depth; }
@@ -89,6 +94,10 @@ static void run(const op *o) {
         memcpy(&scale, o->arguments, sizeof scale);
         for (int i = 0; i < scale.count; i++) ((float *)scale.target)[i] *= scale.value;
     }
+    if (o->kind == 3) {
+        if (((const uint64_t *)o->arguments)[2] - 1 < 4095) sticky = ILLEGAL_ADDRESS; /* the third is a pointer in all */
+        else ((const kernel *)o->from)->run(o->grid, o->block, o->arguments, 0);
+    }
 }
 static int queue(stream *s, op o) {
     NEED_CONTEXT;
@@ -103,11 +112,12 @@ EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t n, stream *s)
 EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t n, stream *s) { return queue(s, (op){1, (char *)to, (char *)(intptr_t)value, n, {0}}); }
 EXPORT int cuLaunchKernel(HANDLE function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, stream *s, void **parameters, void **extra) {
-    op o = {2, NULL, NULL, 0, {0}};
-    if (function != &the_function || !(gx && gy && gz && bx && by && bz) || bx * by * bz > 1024 || shared > 49152) return INVALID_VALUE;
+    op o = {function == &the_function ? 2 : 3, NULL, function, 0, {0}, {gx, gy, gz}, {bx, by, bz}};
+    const size_t bytes = o.kind == 2 ? 16 : ((const kernel *)function)->bytes;
+    if (!(gx && gy && gz && bx && by && bz) || bx * by * bz > 1024 || shared > 49152) return INVALID_VALUE;
     if (parameters || extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4]) return INVALID_VALUE;
-    if (*(size_t *)extra[3] != 16) return INVALID_VALUE;
-    memcpy(o.arguments, extra[1], 16);
+    if (*(size_t *)extra[3] != bytes || bytes > sizeof o.arguments) return INVALID_VALUE;
+    memcpy(o.arguments, extra[1], bytes);
     return queue(s, o);
 }
 
@@ -121,16 +131,28 @@ EXPORT int cuEventDestroy_v2(HANDLE event) { NEED_CONTEXT; free(event); live[EVE
 EXPORT int cuEventRecord(HANDLE event, stream *s) { NEED_CONTEXT; return event && s ? OK : INVALID_VALUE; }
 EXPORT int cuEventSynchronize(HANDLE event) { NEED_CONTEXT; return event ? OK : INVALID_VALUE; }
 EXPORT int cuEventQuery(HANDLE event) { NEED_CONTEXT; return event ? OK : INVALID_VALUE; }
+EXPORT int cuEventElapsedTime(float *ms, HANDLE a, HANDLE b) { NEED_CONTEXT; *ms = 0.5f; return a && b ? OK : INVALID_VALUE; }
 EXPORT int cuEventElapsedTime_v2(float *ms, HANDLE a, HANDLE b) { NEED_CONTEXT; *ms = 0.5f; return a && b ? OK : INVALID_VALUE; }
 EXPORT int cuModuleLoadDataEx(HANDLE *module, const void *image, unsigned n, void *options, void **values) {
     (void)n, (void)options, (void)values;
     NEED_CONTEXT;
-    if (memcmp(image, "software", 8)) return NO_BINARY;
+    const int is_cubin = software_kernel && !memcmp(image, "\177ELF", 4) && ((const char *)image)[49] == 86; /* its SM */
+    if (memcmp(image, "software", 8) && !is_cubin) return NO_BINARY;
     *module = calloc(1, 8), live[MODULES]++;
     return OK;
 }
 EXPORT int cuModuleUnload(HANDLE module) { NEED_CONTEXT; free(module); live[MODULES]--; return OK; }
 EXPORT int cuModuleGetFunction(HANDLE *function, HANDLE module, const char *name) {
+    static kernel kernels[64];
+    static int count;
+    size_t bytes;
+    entry *found = software_kernel ? software_kernel(name, &bytes) : NULL;
+    if (found && module) {
+        int i = 0;
+        while (i < count && kernels[i].run != found) i++;
+        if (i == count) kernels[count++] = (kernel){found, bytes};
+        return *function = &kernels[i], OK;
+    }
     *function = &the_function;
     return module && !strcmp(name, "scale") ? OK : NOT_FOUND;
 }

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from livecut.kernels.cuda import Launch, emulate
+from livecut.kernels.cuda import KERNELS, Launch, emulate
 
 ALIGNMENT = 256
 GUARD = 64
@@ -85,6 +85,7 @@ class DeviceMachine:
         self._device = device
         self._stream = device.stream()
         self._module = device.load_module(image)
+        self._kernels = {name: self._module.kernel(name) for name in KERNELS}
         self._blocks: list[Any] = []
 
     def take(self, nbytes: int) -> int:
@@ -107,7 +108,7 @@ class DeviceMachine:
 
     def run(self, launches: Iterable[Launch]) -> None:
         for each in launches:
-            kernel = self._module.kernel(each.kernel)
+            kernel = self._kernels[each.kernel]
             self._stream.launch(kernel, each.grid, each.block, each.arguments, each.shared_bytes)
         self._stream.synchronize()
 

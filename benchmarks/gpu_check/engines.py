@@ -1,0 +1,142 @@
+"""The engine that the stages measure: the best that this machine has, through livecut's own backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from livecut.engine import registry
+from livecut.engine.backends import select_backend, why_not
+from livecut.engine.backends.base import Backend
+from livecut.engine.backends.device_backend import DeviceBackend
+from livecut.engine.backends.lanes import Program
+from livecut.engine.cuda import Device
+from livecut.engine.errors import BackendError, LivecutError
+from livecut.engine.manifest import Manifest
+
+from .gpu import open_gpu
+from .results import NotRun, Report
+
+
+class Engine:
+    """An opened backend on the GPU.
+
+    Attributes
+    ----------
+    backend : Backend
+        What frames are submitted to.
+    manifest : Manifest
+    size_wh : (int, int)
+        Of the network's input.
+    """
+
+    def __init__(self, backend: Backend, manifest: Manifest, size_wh: tuple[int, int]) -> None:
+        self.backend, self.manifest, self.size_wh = backend, manifest, size_wh
+
+    @property
+    def inside(self) -> DeviceBackend:
+        """The backend that holds the device: TensorRT's sits inside one that can swap engines."""
+        owner = getattr(self.backend.new_buffer(), "owner", self.backend)
+        if not isinstance(owner, DeviceBackend):
+            raise NotRun(f"frames are served by {owner.info}, not by an engine on the GPU")
+        return owner
+
+    def parts(self) -> tuple[Device, Callable[[], Program]]:
+        """The device, and what makes a program for one more frame in flight."""
+        inside = self.inside
+        return inside._require(), inside._program
+
+    def close(self) -> None:
+        self.backend.close()
+
+
+def _model(settings: dict[str, Any]) -> Manifest:
+    return registry.load_manifest(settings.get("model", registry.DEFAULT_MODEL))
+
+
+def open_engine(report: Report, settings: dict[str, Any]) -> Engine:
+    """Open the first of TensorRT, ONNX Runtime's CUDA provider and PyTorch that runs the model here.
+
+    Raises
+    ------
+    NotRun
+        If there is no GPU, or nothing runs the model on it; the message says what was tried.
+    """
+    manifest = _model(settings)
+    size_wh = tuple(settings.get("size_wh") or manifest.sizes_wh[0])
+    if settings.get("backend"):  # tests bring their own
+        candidates: dict[str, Callable[[], Backend]] = {"given": settings["backend"]}
+    else:
+        open_gpu().close()
+        candidates = _CANDIDATES
+    tried = []
+    for name, make in candidates.items():
+        try:
+            backend = make()
+            try:
+                backend.open(manifest, size_wh, precision="auto", threads=1)  # type: ignore[arg-type]
+            except BaseException:
+                backend.close()
+                raise
+        except (NotRun, LivecutError, BackendError) as error:
+            tried.append(f"{name}: {error}")
+            continue
+        engine = Engine(backend, manifest, size_wh)  # type: ignore[arg-type]
+        with backend.thread_context():
+            engine.inside  # noqa: B018  raises where frames would not run on the GPU
+        info = backend.info
+        report.facts |= {
+            "engine": str(info), "details": info.details, "model": f"{manifest.name} {manifest.version}",
+            "input": "{}x{}".format(*size_wh),
+        }  # fmt: skip
+        if tried:
+            report.facts["passed over"] = "; ".join(tried)
+        return engine
+    raise NotRun(f"nothing runs the model on this GPU: {'; '.join(tried)}")
+
+
+def _selected(name: str) -> Callable[[], Backend]:
+    def make() -> Backend:
+        reason = why_not(name)
+        if reason:
+            raise NotRun(reason)
+        return select_backend(name, on_gpu=True)[0]()
+
+    return make
+
+
+def _ort_without_pycuda() -> Backend:
+    if find_spec("onnxruntime") is None:
+        raise NotRun("onnxruntime-gpu is not installed")
+    if find_spec("pycuda") is not None:
+        raise NotRun("has been tried")
+    from livecut.engine.backends.ort_cuda import OrtCudaBackend
+
+    return OrtCudaBackend(open_gpu)
+
+
+def _torch() -> Backend:
+    if find_spec("torch") is None:
+        raise NotRun("PyTorch is not installed")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NotRun(f"PyTorch {torch.__version__} has no CUDA")
+    from .torch_engine import TorchBackend
+
+    return TorchBackend(open_gpu)
+
+
+_CANDIDATES: dict[str, Callable[[], Backend]] = {
+    "tensorrt": _selected("tensorrt"),
+    "onnxruntime-cuda": _selected("onnxruntime-cuda"),
+    "onnxruntime-cuda without pycuda": _ort_without_pycuda,
+    "pytorch": _torch,
+}
+
+
+def model_file(settings: dict[str, Any]) -> Path:
+    """The ONNX file of the model."""
+    return _model(settings).model_path

@@ -1,0 +1,265 @@
+"""Whole frames on the GPU: one graph or many launches, overlap, three sizes, several streams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from livecut.engine.cuda import Device, Module
+
+from .cases import planes_of
+from .copy_stages import FRAMES, bandwidths
+from .engines import Engine, open_engine
+from .frame import FramePath, Paths
+from .gpu import device_ms, kernels_for, many
+from .results import Check, Report, figure, ratio
+
+HELD_FPS = 30.0
+HELD_MS = 1000 / HELD_FPS
+MOST_STREAMS = 64
+
+
+@dataclass
+class Setting:
+    """What the stages of this file share."""
+
+    engine: Engine
+    device: Device
+    module: Module
+    settings: dict[str, Any]
+
+    def paths(self, frame_wh: tuple[int, int], depth: int, **rest: Any) -> Paths:
+        """Paths for frames of one stream, each with a picture in it."""
+        _, make_program = self.engine.parts()
+        paths = Paths(
+            self.device, self.engine.manifest, self.engine.size_wh, depth, module=self.module,
+            make_program=make_program, frame_wh=frame_wh, **rest,
+        )  # fmt: skip
+        picture = planes_of(np.random.default_rng(2), "BGR", frame_wh)[0].reshape(-1)
+        for path in paths.paths:
+            path.frame[:] = picture
+        return paths
+
+
+@contextmanager
+def opened(report: Report, settings: dict[str, Any]) -> Iterator[Setting]:
+    """The engine, its device active, and the kernels on it."""
+    engine = open_engine(report, settings)
+    try:
+        device, _ = engine.parts()
+        with engine.backend.thread_context():
+            compiled = kernels_for(device, settings)
+            report.facts |= {"gpu": device.name, "kernels": compiled.how}
+            module = device.load_module(compiled.image)
+            try:
+                yield Setting(engine, device, module, settings)
+            finally:
+                module.unload()
+    finally:
+        engine.close()
+
+
+def frames(settings: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Sizes to measure at; tests take a small one."""
+    return {"1080p": (192, 108)} if settings.get("small") else FRAMES
+
+
+def _one_by_one(paths: Paths, by_graph: bool) -> float:
+    """Milliseconds from submitting a frame to having its output."""
+    started = time.perf_counter()
+    paths.next(by_graph=by_graph).collect()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def graph(report: Report, settings: dict[str, Any]) -> None:
+    """The same frames by one graph and by stream launches, in turns; the same bytes."""
+    with opened(report, settings) as here:
+        paths = here.paths(frames(settings)["1080p"], 1)
+        try:
+            path = paths.paths[0]
+            report.facts["queued as"] = path.how
+            outputs = {}
+            for by_graph in (True, False):
+                if paths.states is not None:
+                    paths.states.clear(path.stream, 0)
+                    paths.states.clear(path.stream, 1)
+                paths.next(by_graph=by_graph).collect()
+                outputs[by_graph] = path.out.copy()
+            same = bool((outputs[True] == outputs[False]).all())
+            report.checks.append(Check("a graph gives the same bytes as stream launches", same))
+            report.checks.append(Check("a graph can be captured", bool(path.graphs), said=path.why_no_graph))
+            if not path.graphs:
+                return
+            for by_graph in (True, False) * 5:
+                _one_by_one(paths, by_graph)
+            rounds = [
+                (_one_by_one(paths, True), _one_by_one(paths, False)) for _ in range(many(settings, 300))
+            ]
+        finally:
+            paths.free()
+    by_graph_ms, by_launch_ms = ([each[i] for each in rounds] for i in (0, 1))
+    report.figures.append(figure("1080p, host to host, one graph", "ms", by_graph_ms))
+    report.figures.append(figure("1080p, host to host, stream launches", "ms", by_launch_ms))
+    report.figures.append(ratio("stream launches over one graph", by_launch_ms, by_graph_ms, target=1.3))
+
+
+def _stages_ms(here: Setting, path: FramePath) -> dict[str, list[float]]:
+    """Device time of each piece of a frame."""
+    pieces = {
+        "copy in": path.copy_in, "pre": path.before, "engine": path.engine, "post": path.after,
+        "copy out": path.copy_out,
+    }  # fmt: skip
+    count = many(here.settings, 60)
+    return {name: device_ms(here.device, path.stream, call, count, repeat=4) for name, call in pieces.items()}
+
+
+def _per_frame_ms(paths: Paths, batches: int, batch: int) -> list[float]:
+    """Milliseconds a frame at full load: batches of frames, each path submitted as soon as it is free."""
+    for _ in range(2 * len(paths.paths)):
+        paths.next()
+    samples = []
+    for _ in range(batches):
+        started = time.perf_counter()
+        for _ in range(batch):
+            paths.next()
+        paths.drain()
+        samples.append(1e3 * (time.perf_counter() - started) / batch)
+    return samples
+
+
+def overlap(report: Report, settings: dict[str, Any]) -> None:
+    """Throughput at depths 1 to 4: the longest of copy-in, work and copy-out is the least there can be."""
+    with opened(report, settings) as here:
+        batches, batch = many(settings, 20), many(settings, 60)
+        samples: dict[int, list[float]] = {}
+        pieces: dict[str, list[float]] = {}
+        for depth in (1, 2, 3, 4):
+            paths = here.paths(frames(settings)["1080p"], depth)
+            try:
+                if depth == 1:
+                    report.facts["queued as"] = paths.paths[0].how
+                    pieces = _stages_ms(here, paths.paths[0])
+                samples[depth] = _per_frame_ms(paths, batches, batch)
+            finally:
+                paths.free()
+    medians = {name: float(np.median(values)) for name, values in pieces.items()}
+    work = medians["pre"] + medians["engine"] + medians["post"]
+    floor = max(medians["copy in"], work, medians["copy out"])
+    for depth, values in samples.items():
+        what = f"1080p, time a frame at depth {depth}"
+        report.figures.append(
+            figure(what, "ms", values, floor=floor, floor_what="the longest of in, work, out")
+        )
+    report.figures.append(ratio("depth 1 over depth 3", samples[1], samples[3]))
+
+
+def pipeline(report: Report, settings: dict[str, Any]) -> None:
+    """Pieces, host to host, and throughput beside the engine's own, in every size."""
+    with opened(report, settings) as here:
+        for name, frame_wh in frames(settings).items():
+            paths = here.paths(frame_wh, 3)
+            try:
+                report.facts["queued as"] = paths.paths[0].how
+                pieces = _stages_ms(here, paths.paths[0])
+                rate = float(np.median(bandwidths(here.device, paths.paths[0].stream, settings)["memory"]))
+                moved = sum(each.floor_bytes for each in paths.paths[0].launches)
+                alone = _engine_alone(here, paths.paths[0])
+                loaded = _per_frame_ms(paths, many(settings, 20), many(settings, 60))
+            finally:
+                paths.free()
+            one = here.paths(frame_wh, 1)
+            try:
+                for _ in range(10):
+                    _one_by_one(one, True)
+                host = [_one_by_one(one, True) for _ in range(many(settings, 200))]
+            finally:
+                one.free()
+            _report_size(report, name, pieces, host, alone, loaded, moved / rate / 1e3)
+
+
+def _engine_alone(here: Setting, path: FramePath) -> list[float]:
+    """Milliseconds an inference when nothing else runs: the engine's own throughput, by a graph if it can."""
+    stream, replay = path.stream, None
+    if path.graphs:
+        stream.begin_capture()
+        path.engine()
+        replay = stream.end_capture()
+    try:
+        call = path.engine if replay is None else lambda: replay.launch(stream)
+        return device_ms(here.device, stream, call, many(here.settings, 20), repeat=many(here.settings, 50))
+    finally:
+        stream.synchronize()
+        if replay is not None:
+            replay.free()
+
+
+def _report_size(
+    report: Report, name: str, pieces: dict[str, list[float]], host: list[float], alone: list[float],
+    loaded: list[float], floor_us: float,
+) -> None:  # fmt: skip
+    for piece, values in pieces.items():
+        report.figures.append(figure(f"{name}: {piece}", "ms", values))
+    medians = {piece: float(np.median(values)) for piece, values in pieces.items()}
+    engine_ms = float(np.median(alone))
+    report.figures.append(figure(f"{name}: engine alone", "ms", alone))
+    added = [1e3 * (a + b) for a, b in zip(pieces["pre"], pieces["post"], strict=True)]
+    goal = {"target": max(120 * engine_ms, 30.0), "at_least": False} if name == "1080p" else {}
+    floor = {"floor": floor_us, "floor_what": "bytes over measured memory bandwidth"}
+    report.figures.append(figure(f"{name}: added by pre and post", "us", added, **floor, **goal))
+    least = medians["copy in"] + engine_ms + medians["copy out"]
+    floor = {"floor": least, "floor_what": "copy in + engine + copy out"}
+    report.figures.append(figure(f"{name}: host to host", "ms", host, **floor))
+    share = ratio(
+        f"{name}: host to host over copies and engine", host, [least] * len(host), target=1.15, at_least=False
+    )
+    report.figures.append(share)
+    rates = [1e3 / ms for ms in loaded]
+    floor = {"floor": 1e3 / engine_ms, "floor_what": "the engine alone"}
+    report.figures.append(figure(f"{name}: throughput, depth 3", "fps", rates, **floor))
+    count = min(len(loaded), len(alone))
+    over = ratio(f"{name}: throughput over the engine's own", alone[:count], loaded[:count], target=0.95)
+    report.figures.append(over)
+
+
+def streams(report: Report, settings: dict[str, Any]) -> None:
+    """How many streams of 1080p hold 30 fps with a p99 of at most 33 ms: doubled until they do not."""
+    with opened(report, settings) as here:
+        held, count = 0, 1
+        while count <= settings.get("most_streams", MOST_STREAMS):
+            late = _latencies(here, count, settings)
+            p99 = float(np.percentile(late, 99))
+            tails = [float(np.percentile(part, 99)) for part in np.array_split(late, 8) if part.size]
+            report.figures.append(figure(f"{count} streams of 1080p: p99 from their time", "ms", tails))
+            if p99 > HELD_MS:
+                break
+            held, count = count, 2 * count
+        report.facts["streams that hold 30 fps"] = held if held < MOST_STREAMS else f"at least {held}"
+        report.checks.append(Check("one stream holds 30 fps", held >= 1))
+
+
+def _latencies(here: Setting, count: int, settings: dict[str, Any]) -> np.ndarray:
+    """Milliseconds from the time a frame was due to its output; ``count`` streams, all due at once."""
+    streams = [here.paths(frames(settings)["1080p"], 1) for _ in range(count)]
+    found = []
+    try:
+        for paths in streams:
+            paths.next().collect()
+        ticks = many(settings, 90)
+        start = time.perf_counter() + HELD_MS / 1e3
+        for tick in range(ticks):
+            due = start + tick * HELD_MS / 1e3
+            while (left := due - time.perf_counter()) > 0:
+                time.sleep(left / 2 if left > 1e-3 else 0)
+            started = [paths.next() for paths in streams]
+            for path in started:
+                path.collect()
+                found.append(1e3 * (time.perf_counter() - due))
+    finally:
+        for paths in streams:
+            paths.free()
+    return np.array(found)

@@ -1,0 +1,99 @@
+"""The GPU that the stages run on, and clocks for what it does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from livecut.engine.cuda import Device, Stream, find_gpu, open_device
+from livecut.engine.errors import BackendError, DeviceUnavailable
+from livecut.kernels.cuda import CompiledModule, get_module
+
+from .results import NO_DEVICE, NotRun
+
+
+def open_gpu() -> Device:
+    """The first GPU: through pycuda, or where it is not installed through libcuda alone.
+
+    Raises
+    ------
+    NotRun
+        If there is none that could be used.
+    """
+    try:
+        find_gpu()
+    except BackendError as error:
+        raise NotRun(f"{NO_DEVICE}: {error}") from None
+    try:
+        return open_device()
+    except DeviceUnavailable:
+        from .ctypes_device import CtypesDevice
+
+        return CtypesDevice()
+
+
+@contextmanager
+def gpu(settings: dict[str, Any]) -> Iterator[Device]:
+    """The GPU, active on this thread; closed at the end."""
+    device = settings.get("device") or open_gpu()  # tests bring their own
+    try:
+        with device.activate():
+            yield device
+    finally:
+        device.close()
+
+
+def kernels_for(device: Device, settings: dict[str, Any]) -> CompiledModule:
+    """The CUDA kernels for this GPU; NotRun if nothing here compiles them."""
+    if settings.get("module"):
+        return settings["module"]
+    try:
+        return get_module(device.compute_capability, device.driver)
+    except ValueError as error:
+        raise NotRun(str(error)) from None
+
+
+def wall_ms(call: Callable[[], object], stream: Stream, count: int, warm_up: int = 5) -> list[float]:
+    """Milliseconds of ``count`` calls, each with the wait for what it queued."""
+    for _ in range(warm_up):
+        call()
+    stream.synchronize()
+    samples = []
+    for _ in range(count):
+        started = time.perf_counter()
+        call()
+        stream.synchronize()
+        samples.append(1e3 * (time.perf_counter() - started))
+    return samples
+
+
+def device_ms(
+    device: Device, stream: Stream, call: Callable[[], object], count: int, repeat: int = 1
+) -> list[float]:
+    """Milliseconds of ``count`` runs of ``repeat`` calls by the device's clock, for one call."""
+    start, end = device.event(timing=True), device.event(timing=True)
+    samples = []
+    try:
+        for _ in range(3):
+            call()
+        for _ in range(count):
+            stream.record(start)
+            for _ in range(repeat):
+                call()
+            stream.record(end)
+            end.synchronize()
+            samples.append(end.milliseconds_since(start) / repeat)
+    finally:
+        stream.synchronize()
+        start.free()
+        end.free()
+    return samples
+
+
+def many(settings: dict[str, Any], count: int) -> int:
+    """``count`` samples, a tenth of them in a quick run, and three on a GPU made of software."""
+    if settings.get("small"):
+        return 3
+    return max(3, count // 10) if settings.get("quick") else count
