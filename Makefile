@@ -7,7 +7,7 @@ EXTRAS ?= dev,demo
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.livecut-dev
 
-.PHONY: help dev build demo test lint bench bench-peers train-smoke clean
+.PHONY: help dev build demo test lint bench bench-peers gpu-check train-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -52,6 +52,9 @@ bench-peers: build $(PEERS)/.installed  ## measure rembg, MediaPipe and others b
 
 train-smoke: build  ## train the tiniest network for a minute at most, on data it makes, into out/train-smoke
 	OMP_WAIT_POLICY=passive $(BIN)/python -m livecut.training.smoke --out out/train-smoke
+
+gpu-check: build  ## prove the GPU path on this machine, as far as it has one, into out/gpu-check/
+	$(BIN)/python -m benchmarks.gpu_check --out out/gpu-check
 
 clean:  ## remove what was built, not the environment
 	rm -rf build dist out *.egg-info kernels/*.so kernels/_*.c .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,323 @@
+"""The harness of the GPU check: stages that crash, hang or write rubbish, verdicts, and the page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu_check import __main__ as command
+from benchmarks.gpu_check import page, runner
+from benchmarks.gpu_check.results import (
+    BAD_RESULT,
+    CRASHED,
+    FAILED,
+    NOT_RUN,
+    PASSED,
+    TIMED_OUT,
+    Check,
+    Figure,
+    NotRun,
+    Report,
+    figure,
+    ratio,
+    whole,
+)
+from benchmarks.gpu_check.stages import STAGES, Stage, stage_named
+
+ROOT = Path(__file__).resolve().parents[2]
+STAND_IN = """
+import json, os, signal, sys, time
+arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+result, settings = arguments["--result"], json.loads(arguments["--settings"])
+def write(text):
+    with open(result, "w") as file:
+        file.write(text)
+{body}
+"""
+GOOD = {
+    "name": "stand-in", "title": "Stand-in", "status": "passed", "reason": "", "seconds": 0.0,
+    "facts": {}, "checks": [], "figures": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a stage whose process is a script of ours."""
+
+    def run_script(body, *, limit=30.0, settings=None):
+        script = tmp_path / "stage.py"
+        script.write_text(STAND_IN.format(body=body), encoding="utf-8")
+        real = subprocess.Popen
+
+        def started(arguments, **rest):
+            at = arguments.index("--stage")
+            return real([sys.executable, str(script), *arguments[at:]], **rest)
+
+        monkeypatch.setattr(runner.subprocess, "Popen", started)
+        monkeypatch.setattr(runner, "GRACE_SECONDS", 0.3)
+        return runner.run_stage(Stage("stand-in", "Stand-in", "none:none", limit), settings or {})
+
+    return run_script
+
+
+def test_a_stage_that_reports_is_read(run):
+    report = run(f"write({json.dumps(json.dumps({**GOOD, 'facts': {'seen': 1}}))})")
+    assert (report.status, report.facts) == (PASSED, {"seen": 1})
+    assert report.seconds > 0
+
+
+def test_settings_reach_the_stage(run):
+    body = f"good = {GOOD!r}; good['facts'] = settings; write(json.dumps(good))"
+    assert run(body, settings={"quick": True, "model": "m"}).facts == {"quick": True, "model": "m"}
+
+
+def test_a_stage_that_dies_of_a_signal_is_named(run):
+    report = run("os.kill(os.getpid(), signal.SIGSEGV)")
+    assert (report.status, report.reason) == (CRASHED, "the process died of SIGSEGV")
+
+
+def test_a_stage_that_raises_gives_its_last_line(run):
+    report = run("print('on the way'); raise RuntimeError('no such kernel')")
+    assert report.status == CRASHED
+    assert report.reason == "exit code 1: RuntimeError: no such kernel"
+    assert "on the way" in report.facts["output"]
+
+
+def test_a_stage_that_ends_without_a_result_has_crashed(run):
+    assert run("pass").reason == "exit code 0: no output"
+
+
+def test_a_stage_that_hangs_is_ended_with_all_it_started(run, tmp_path):
+    body = """
+import subprocess
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+with open({path!r}, "w") as file:
+    file.write(str(child.pid))
+signal.pause()
+while True:
+    signal.pause()
+""".format(path=str(tmp_path / "pid"))
+    report = run(body, limit=3.0)
+    assert (report.status, report.reason) == (TIMED_OUT, "not done after 3 s, ended")
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 20
+    while not is_gone(pid):  # what is killed ends when the kernel gets to it
+        assert time.monotonic() < deadline, "what the stage had started still runs"
+        os.sched_yield()
+
+
+def is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"  # ended; whoever adopted it has not looked yet
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("no json", "Expecting value"),
+        ("[1, 2]", "not a stage's report"),
+        (json.dumps({**GOOD, "status": "splendid"}), "status 'splendid'"),
+        (json.dumps({**GOOD, "name": "another"}), "a report of 'another'"),
+        (json.dumps({**GOOD, "figures": [{"what": "speed"}]}), "not a stage's report"),
+        (json.dumps({**GOOD, "figures": [{"what": "speed", "unit": "ms", "value": "fast", "low": 1, "high": 2,
+                                          "samples": 3}]}), "figure 'speed' is no number"),
+        ('{"name": "stand-in"', "Expecting"),
+    ],
+)  # fmt: skip
+def test_rubbish_for_a_result_is_told_as_such(run, written, said):
+    report = run(f"write({written!r})")
+    assert report.status == BAD_RESULT
+    assert said in report.reason
+
+
+def test_figures_come_only_from_samples():
+    with pytest.raises(ValueError, match="speed: expected finite samples"):
+        figure("speed", "ms", [])
+    with pytest.raises(ValueError, match="expected finite samples"):
+        figure("speed", "ms", [1.0, float("nan")])
+    found = figure("speed", "ms", [1.0, 2.0, 3.0], floor=0.5, floor_what="bytes")
+    assert (found.value, found.samples, found.floor) == (2.0, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("interval", "goal", "verdict"),
+    [
+        ((2.0, 1.9, 2.1), {"target": 1.5}, "pass"),
+        ((2.0, 1.4, 2.6), {"target": 1.5}, "unsure"),
+        ((1.4, 1.3, 1.6), {"target": 1.5}, "MISS"),
+        ((1.0, 0.9, 1.1), {"target": 1.2, "at_least": False}, "pass"),
+        ((1.1, 0.9, 1.3), {"target": 1.2, "at_least": False}, "unsure"),
+        ((1.3, 1.2, 1.4), {"target": 1.2, "at_least": False}, "MISS"),
+        ((1.0, 0.9, 1.1), {}, "shown"),
+    ],
+)
+def test_a_goal_is_reached_only_if_the_pessimistic_end_reaches_it(interval, goal, verdict):
+    assert Figure("x", "x", *interval, samples=9, **goal).verdict == verdict
+
+
+def test_a_ratio_is_of_samples_taken_in_turns():
+    found = ratio("slow over fast", [4.0, 4.2, 4.1], [2.0, 2.1, 2.05], target=1.5)
+    assert found.value == pytest.approx(2.0)
+    assert found.verdict == "pass"
+
+
+def test_a_failed_check_fails_its_stage_and_names_itself():
+    report = Report("a", "A", checks=[Check("one", True), Check("two", False), Check("three", False)])
+    assert report.judged().status == FAILED
+    assert report.reason == "two and 1 more"
+
+
+def sample_run():
+    goals = {"target": 1.3}
+    reports = [
+        Report("environment", "What is here", facts={"gpu": "Test <GPU>", "output": "not shown as a fact"}),
+        Report("kernels", "Kernels", checks=[Check("lc_over", True, 0.0, 0.0, "6 cases | 0 wrong")]),
+        Report("graph", "Graphs", figures=[Figure("graphs", "x", 1.5, 1.4, 1.6, 30, **goals),
+                                           Figure("frame", "ms", 0.4, 0.39, 0.41, 30, 0.2, "engine")]),
+        Report("copies", "Copies", FAILED, "went wrong", checks=[Check("same <bytes>", False, 2.0, 1.0)]),
+        Report("leaks", "Leaks", NOT_RUN, "no CUDA device: there is none"),
+    ]  # fmt: skip
+    return whole(
+        reports, {"cpu": "A CPU", "commit": "abc", "dirty": False}, "2026-01-01T00:00:00+00:00", True
+    )
+
+
+class Balanced(HTMLParser):
+    void = frozenset(["meta", "br"])
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.links = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in self.void and tag != "p":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "p":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_shows_everything_and_loads_nothing():
+    parser = Balanced()
+    parser.feed(page.as_html(sample_run()))
+    text = " ".join(parser.text)
+    assert parser.open == []
+    assert parser.links == []
+    for expected in (
+        "Test <GPU>", "1.5x", ">= 1.3x", "pass", "2.00", "0.2 ms (engine)", "same <bytes>", "WRONG",
+        "no CUDA device: there is none", "6 cases | 0 wrong", "whose figures are no results",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_the_markdown_says_the_same():
+    text = page.as_markdown(sample_run())
+    assert "| graphs | 1.5x | 1.4 to 1.6 |  |  | >= 1.3x | pass |" in text
+    assert "not run: no CUDA device: there is none" in text
+    assert "6 cases \\| 0 wrong" in text
+    assert page.headline(sample_run()) == "3 passed, 1 failed, 1 not run; goals: 1 pass"
+
+
+def test_every_stage_of_the_issue_is_there_and_has_a_limit():
+    names = {stage.name for stage in STAGES}
+    wanted = "emulated compile kernels parity copies graph overlap pipeline streams leaks faults torch"
+    assert set(wanted.split()) <= names
+    assert all(0 < stage.limit_seconds <= 600 for stage in STAGES)
+    with pytest.raises(ValueError, match="expected one of environment, "):
+        stage_named("speed")
+
+
+def test_every_stage_can_be_found():
+    import importlib
+
+    for stage in STAGES:
+        module, _, name = stage.function.partition(":")
+        assert callable(getattr(importlib.import_module(module, "benchmarks.gpu_check"), name))
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    def reports(*found):
+        monkeypatch.setattr(command, "run_all", lambda stages, settings: list(found))
+
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("reports", "flags", "code"),
+    [
+        ([Report("a", "A"), Report("b", "B", NOT_RUN, "no CUDA device: none")], [], 0),
+        ([Report("a", "A", CRASHED, "gone")], [], 1),
+        ([Report("b", "B", NOT_RUN, "no CUDA device: none")], ["--require-gpu"], 7),
+        ([Report("a", "A", figures=[Figure("x", "x", 1.0, 0.9, 1.1, 9, target=1.3)])], [], 0),
+        ([Report("a", "A", figures=[Figure("x", "x", 1.0, 0.9, 1.1, 9, target=1.3)])], ["--gate"], 6),
+    ],
+)
+def test_exit_codes(stand_ins, tmp_path, reports, flags, code, capsys):
+    stand_ins(*reports)
+    assert command.main(["--out", str(tmp_path), *flags]) == code
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"gpu-check.json", "gpu-check.html", "gpu-check.md"}
+    assert "written" in capsys.readouterr().out
+
+
+def test_without_a_gpu_nothing_is_measured(tmp_path):
+    """The real command where libcuda is not to be found: stages for a GPU say so, and give no figure."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    names = ["copies", "kernel-times", "graph"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu_check", "--quick", "--out", str(tmp_path), *names],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "gpu-check.json").read_text(encoding="utf-8"))
+    for stage in data["stages"]:
+        assert (stage["status"], stage["figures"], stage["checks"]) == (NOT_RUN, [], [])
+        assert stage["reason"].startswith("no CUDA device")
+    assert not re.search(
+        r"\d+(\.\d+)? (ms|us|GB/s|fps)", (tmp_path / "gpu-check.md").read_text(encoding="utf-8")
+    )
+
+
+def test_a_stage_in_its_own_process_writes_its_report_whole(tmp_path):
+    result = tmp_path / "result.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu_check", "--stage", "environment", "--result", str(result)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = Report.from_json(json.loads(result.read_text(encoding="utf-8")))
+    assert report.status == PASSED
+    assert {"gpu", "nvcc", "torch", "pycuda"} <= set(report.facts)
+
+
+def test_not_run_is_for_what_is_missing(monkeypatch, tmp_path):
+    def missing(report, settings):
+        raise NotRun("no such thing")
+
+    from benchmarks.gpu_check import host_stages
+
+    monkeypatch.setattr(host_stages, "environment", missing)
+    monkeypatch.setattr(command.os, "_exit", lambda code: None)
+    command.run_here(stage_named("environment"), {}, tmp_path / "result.json")
+    written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (written["status"], written["reason"]) == (NOT_RUN, "no such thing")
