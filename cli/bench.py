@@ -13,6 +13,7 @@ from .options import (
     BackendName,
     InputSize,
     Model,
+    NoRebuild,
     Precision,
     Quiet,
     RequireGpu,
@@ -59,6 +60,9 @@ def bench(
         bool, typer.Option("--unpaced", help="As fast as it goes, instead of at the camera's rate.")
     ] = False,
     streams: Annotated[int, typer.Option(min=1, max=256, help="So many at the same time.")] = 1,
+    share: Annotated[
+        bool, typer.Option("--share", help="One engine for all streams, their frames queued together.")
+    ] = False,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,7 +74,7 @@ def bench(
         bool, typer.Option("--find-streams", help="Search how many streams hold the rate within --p99.")
     ] = False,
     p99: Annotated[
-        float, typer.Option(min=0.1, metavar="MS", help="Latency bound of --find-streams.")
+        float, typer.Option(min=0.1, metavar="MS", help="Latency bound of --find-streams and --share.")
     ] = 33.0,
     most_streams: Annotated[int, typer.Option(min=1, max=256, help="Where --find-streams stops.")] = 64,
     output: Annotated[
@@ -85,6 +89,7 @@ def bench(
         bool, typer.Option("--temporal/--no-temporal", help="Smooth the alpha over time.")
     ] = True,
     require_gpu: RequireGpu = False,
+    no_rebuild: NoRebuild = False,
     cold_start: Annotated[
         bool,
         typer.Option("--cold-start/--no-cold-start", help="Also time a fresh process to its first frame."),
@@ -137,7 +142,11 @@ def bench(
         threads=threads,
         input_size_wh=parse_size(input_size, "--input-size"),
         streams=streams,
+        shared=share,
+        bound_ms=p99,
         temporal=temporal,
+        require_gpu=require_gpu,
+        rebuild=not no_rebuild,
     )
     if find_streams and (sweep or unpaced or streams != 1):
         raise UsageError(

@@ -36,6 +36,7 @@ def measure(settings: Any, *, python: str | None = None) -> dict[str, float]:
     wanted = {
         "model": str(settings.model), "backend": settings.backend, "precision": settings.precision,
         "threads": settings.threads, "size_wh": settings.input_size_wh, "frame_wh": settings.size_wh,
+        "on_gpu": settings.require_gpu or None, "rebuild": settings.rebuild,
     }  # fmt: skip
     command = [python or sys.executable, "-m", __name__, json.dumps(wanted)]
     start = time.perf_counter()
@@ -57,15 +58,18 @@ def main(arguments: list[str]) -> None:
     wanted = json.loads(arguments[0])
     import numpy as np
 
+    from ..registry import load_manifest
     from ..session import Session
 
     imported = time.perf_counter()
     width, height = wanted.pop("frame_wh")
-    size = wanted.pop("size_wh")
-    with Session(wanted.pop("model"), size_wh=tuple(size) if size else None, **wanted) as session:
+    size, model = wanted.pop("size_wh"), wanted.pop("model")
+    picture = np.zeros((height, width, 3), np.uint8)
+    plate = picture if load_manifest(model).begins_with == "plate" else None
+    with Session(model, size_wh=tuple(size) if size else None, plate=plate, **wanted) as session:
         session.warm_up((width, height))
         opened = time.perf_counter()
-        session.cut(np.zeros((height, width, 3), np.uint8))
+        session.cut(picture)
         first = time.perf_counter()
         steps = {"import": imported - _BEGIN, "session": opened - imported, "first_frame": first - opened}
     print(json.dumps(steps))

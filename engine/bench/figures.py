@@ -83,6 +83,7 @@ def figures(
     manifest: Manifest,
     input_wh: tuple[int, int],
     info: BackendInfo,
+    info_before: BackendInfo,
     opening_seconds: Sequence[float],
     started: float,
     watch: Watch,
@@ -92,8 +93,8 @@ def figures(
 
     Parameters
     ----------
-    settings, manifest, input_wh, info
-        What ran.
+    settings, manifest, input_wh, info, info_before
+        What ran, in the end and at the start.
     opening_seconds : sequence of float
         How long each session took from nothing to warm.
     started : float
@@ -171,6 +172,12 @@ def figures(
     span = (float(np.min(done)), float(np.max(done))) if done.size else (start, end)
     data["seconds"] = span[1] - span[0]
     warnings = find_warnings(latency, blocks, window, watch, gates)
+    if (info.name, info.device, info.precision) != (
+        info_before.name,
+        info_before.device,
+        info_before.precision,
+    ):
+        warnings.append(Warn.BACKEND_CHANGED)
     return Figures(data, warnings, gate_passed=all(gate.passed for gate in gates))
 
 

@@ -22,6 +22,7 @@ from ..sources.frame_code import CODE_HEIGHT, CODE_WIDTH, decode_bits, strip_wh
 
 SMALLEST_ROI = 192
 """Narrower, a block of the code is less than two pixels of the network's input, and does not survive."""
+BUILD_PATIENCE_SECONDS = 1800.0
 
 
 class MarkedBackend(Backend):
@@ -43,6 +44,7 @@ class MarkedBackend(Backend):
         self._middle = 0.0
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        self.inner.prime = self.prime
         self.inner.open(manifest, size_wh, precision=precision, threads=threads)
         x, y, width, _ = kernels.fit(self.frame_wh, size_wh, manifest.fit).roi
         if width >= SMALLEST_ROI:
@@ -60,8 +62,17 @@ class MarkedBackend(Backend):
     def new_state(self) -> State:
         return self.inner.new_state()
 
-    def infer(self, buffer: HostBuffer, state: State) -> State:
-        state = self.inner.infer(buffer, state)
+    def begin(self) -> State:
+        return self.inner.begin()
+
+    def admit(self) -> bool:
+        return self.inner.admit()
+
+    def submit(self, buffer: HostBuffer, state: State) -> State:
+        return self.inner.submit(buffer, state)
+
+    def collect(self, buffer: HostBuffer) -> None:
+        self.inner.collect(buffer)
         if self._corner is not None:
             np.greater(
                 buffer.input[0, 0][self._corner],
@@ -69,10 +80,18 @@ class MarkedBackend(Backend):
                 out=buffer.alpha[self._corner],
                 casting="unsafe",
             )
+
+    def infer(self, buffer: HostBuffer, state: State) -> State:
+        state = self.submit(buffer, state)
+        self.collect(buffer)
         return state
 
     def warm_up(self) -> None:
+        """As the inner one; and where an engine is still being built for it, wait: a benchmark is of that."""
         self.inner.warm_up()
+        wait = getattr(self.inner, "wait_until_built", None)
+        if wait is not None:
+            wait(BUILD_PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.inner.close()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from ..backends import Backend, select_backend
 from ..clock import Clock, MonotonicClock
 from ..compositor import Compositor
 from ..errors import BackendError
 from ..pipeline import Pipeline
+from ..registry import load_manifest
 from ..session import Session
 from ..sources.synthetic import SyntheticSource
 from ..stats import Progress, StreamReport
+from ..streams import StreamGroup
 from ..threads import available_cpus
 from .figures import Figures, Stream, figures
 from .gate import GateReport, GateSink, Offline, judge
@@ -23,18 +26,26 @@ from .sensors import Sensor
 from .settings import Settings
 from .watch import Watch
 
-log = logging.getLogger("livecut")
+if TYPE_CHECKING:
+    from ..sources.scene import Scene
+
 CHECKS = 24
 """Outputs of a run that are compared with the offline reference, all streams together."""
 
-SessionMaker = Callable[[Settings], Session]
+SessionMaker = Callable[[Settings, int, StreamGroup | None], Session]
 
 
-def open_session(settings: Settings) -> Session:
-    """A session as the settings ask for, whose alphas carry the index of their picture."""
-    from ..backends import select_backend
+def open_session(settings: Settings, number: int, group: StreamGroup | None = None) -> Session:
+    """The session of one stream, whose alphas carry the index of their picture.
 
-    make, reason = select_backend(settings.backend)
+    A model that begins with a clean plate is given that camera's scene without its product.
+    """
+    reason = "shared"
+    if group is not None:
+        make: Callable[[], Backend] = group.backend(f"stream {number + 1}")
+    else:
+        make, reason = backend_of(settings)
+    begins_with_plate = load_manifest(settings.model).begins_with == "plate"
     session = Session(
         settings.model,
         backend=marked(make, settings.size_wh),
@@ -42,14 +53,29 @@ def open_session(settings: Settings) -> Session:
         threads=threads_of(settings),
         size_wh=settings.input_size_wh,
         temporal=settings.temporal,
+        plate=scene_of(settings, number, "RGB").new_planes()[0] if begins_with_plate else None,
     )
     session.reason = reason
     return session
 
 
+def backend_of(settings: Settings) -> tuple[Callable[[], Backend], str]:
+    """What makes the backend that is asked for, and why it was taken."""
+    return select_backend(
+        settings.backend, on_gpu=True if settings.require_gpu else None, rebuild=settings.rebuild
+    )
+
+
+def scene_of(settings: Settings, number: int, format: str = "BGR") -> Scene:
+    """What one stream's camera sees."""
+    from ..sources.scene import Scene
+
+    return Scene(*settings.size_wh, settings.fps, settings.seed + number, format)
+
+
 def threads_of(settings: Settings) -> int | None:
     """Threads of each session: those asked for, else the cores shared out among the streams."""
-    if settings.threads is not None or settings.streams == 1:
+    if settings.threads is not None or settings.streams == 1 or settings.shared:
         return settings.threads
     return max(1, available_cpus() // settings.streams)
 
@@ -105,11 +131,12 @@ class Run:
         sessions: list[Session] = []
         opening: list[float] = []
         sinks: list[GateSink] = []
+        group = StreamGroup(backend_of(settings)[0], bound_ms=settings.bound_ms) if settings.shared else None
         try:
-            for _ in range(settings.streams):
+            for number in range(settings.streams):
                 start = now()
-                sessions.append(self.make_session(settings))
-                info = sessions[-1].warm_up(settings.size_wh)
+                sessions.append(self.make_session(settings, number, group))
+                before = sessions[-1].warm_up(settings.size_wh)
                 opening.append(now() - start)
             every = max(1, settings.frames * settings.streams // CHECKS)
             for number, session in enumerate(sessions):
@@ -134,32 +161,31 @@ class Run:
             with watch, sampler:
                 started = now()
                 reports = run_all(self._pipelines)
+            info = sessions[0].info  # what ran in the end: an engine may have failed meanwhile
             manifest = sessions[0].manifest
             input_wh = sessions[0].size_wh or manifest.size_for(settings.size_wh)
         finally:
             for session in sessions:
                 session.close()
+            if group is not None:
+                group.close()
         gates = self._judge(sinks)
         streams = [
             Stream(sink, report, gate) for sink, report, gate in zip(sinks, reports, gates, strict=True)
         ]
         return figures(
-            settings, streams, manifest=manifest, input_wh=input_wh, info=info, opening_seconds=opening,
-            started=started, watch=watch, sampler=sampler,
+            settings, streams, manifest=manifest, input_wh=input_wh, info=info, info_before=before,
+            opening_seconds=opening, started=started, watch=watch, sampler=sampler,
         )  # fmt: skip
 
     def _judge(self, sinks: Sequence[GateSink]) -> list[GateReport]:
         """Do each stream's checked frames again with a session that was not timed."""
-        from ..sources.scene import Scene
-
-        settings = self.settings
-        with self.make_reference(settings) as reference:
-            reports = []
-            for number, sink in enumerate(sinks):
-                scene = Scene(*settings.size_wh, settings.fps, settings.seed + number, "BGR")
-                offline = Offline(reference, scene, settings.output, settings.fps)
+        settings, reports = self.settings, []
+        for number, sink in enumerate(sinks):
+            with self.make_reference(settings, number, None) as reference:
+                offline = Offline(reference, scene_of(settings, number), settings.output, settings.fps)
                 reports.append(judge(sink, offline, checks=max(4, CHECKS // len(sinks))))
-            return reports
+        return reports
 
 
 def run_all(pipelines: Sequence[Pipeline]) -> list[StreamReport]:

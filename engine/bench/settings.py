@@ -36,7 +36,14 @@ class Settings:
     threads: int | None = None
     input_size_wh: tuple[int, int] | None = None
     streams: int = 1
+    shared: bool = False
+    """One engine for all streams, frames of several queued together; else each stream has its own."""
+    bound_ms: float = 33.0
+    """With ``shared``: how long a frame may take on the device before cameras drop instead."""
     temporal: bool = True
+    require_gpu: bool = False
+    rebuild: bool = True
+    """Whether a TensorRT engine that is missing may be built; the run waits for it."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ class Warn(str, enum.Enum):
     THROTTLED = "throttled"
     CLOCKS_DOWN = "clocks-down"
     MEMORY_GROWS = "memory-grows"
+    BACKEND_CHANGED = "backend-changed"
     WRONG_OUTPUT = "wrong-output"
     DIRTY = "dirty-checkout"
     QUICK = "quick"
@@ -53,6 +54,7 @@ _MEANINGS = {
     Warn.CLOCKS_DOWN: f"clocks ended more than {CLOCK_DROP:.0%} below where they started",
     Warn.MEMORY_GROWS: f"resident memory rose by more than {GROWTH_MB:g} MB, at more than "
     f"{GROWTH_MB_PER_HOUR:g} MB an hour, once warm",
+    Warn.BACKEND_CHANGED: "another backend took over during the run: the figures are of both",
     Warn.WRONG_OUTPUT: "outputs differ from the offline reference of the same frames: work was skipped or "
     "mixed up, and the speed means nothing",
     Warn.DIRTY: "tracked files differ from the commit: the figures belong to no commit",
