@@ -40,6 +40,7 @@ _RESIZE_PLACES = {
 }
 _CONSTANT_SECOND = {"Squeeze": "list of axes", "Unsqueeze": "list of axes", "CumSum": "axis", "TopK": "k"}
 _PAD_MODES = {"constant", "reflect", "edge"}
+_STANDARD_DOMAINS = ("", "ai.onnx")
 SHOWN = 4
 
 
@@ -57,9 +58,22 @@ def findings(model: onnx.ModelProto) -> list[str]:
     return found + list(_types(model))
 
 
+def check_domains(model: onnx.ModelProto, name: str) -> None:
+    """Raise ModelError if the graph has operators of others, which only their makers' runtimes know."""
+    foreign = [node for node in model.graph.node if node.domain not in _STANDARD_DOMAINS]
+    own = {(function.domain, function.name) for function in model.functions}
+    _raise(
+        [f"{_place(n)}: {next(_problems(n, set()))}" for n in foreign if (n.domain, n.op_type) not in own],
+        name,
+    )
+
+
 def check_graph(model: onnx.ModelProto, name: str) -> None:
     """Raise ModelError with the first findings, if there are any."""
-    found = findings(model)
+    _raise(findings(model), name)
+
+
+def _raise(found: list[str], name: str) -> None:
     if not found:
         return
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
@@ -70,7 +84,7 @@ def check_graph(model: onnx.ModelProto, name: str) -> None:
 
 
 def _problems(node: onnx.NodeProto, constants: set[str]) -> Iterator[str]:
-    operator = f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    operator = f"{node.domain}::{node.op_type}" if node.domain not in _STANDARD_DOMAINS else node.op_type
     if operator not in ALLOWED:
         yield f"the operator {operator} is not taken"
         return

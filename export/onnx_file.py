@@ -28,10 +28,15 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     path = Path(path)
     model = read_proto(path)
     _check_versions(model, path.name)
+    _check_input_ranks(model, path.name)
     _check_external_data(model, path)
     if any(_external(tensor) for tensor in _tensors(model)):
         onnx.load_external_data_for_model(model, str(path.parent))
     check(model, path.name)
+    if model.functions:  # what newer exporters wrap layers in: the nodes inside are what counts
+        from onnx import inliner
+
+        model = inliner.inline_local_functions(model)
     return upgraded(model, path.name)
 
 
@@ -92,9 +97,6 @@ def ranks_are_known(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """``model`` with its shapes inferred. Raises ModelError if the rank of a tensor depends on the input."""
     from onnx import shape_inference
 
-    for value in model.graph.input:
-        if not value.type.tensor_type.HasField("shape"):
-            raise ModelError(_rank_line(name, f"the input {value.name!r}"))
     try:
         inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # shape inference raises kinds of its own
@@ -109,6 +111,12 @@ def ranks_are_known(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
             if output and not known.get(output, False) and node.domain in DEFAULT_DOMAINS:
                 raise ModelError(_rank_line(name, f"{output!r}, the output of a {node.op_type},"))
     return inferred
+
+
+def _check_input_ranks(model: onnx.ModelProto, name: str) -> None:
+    for value in model.graph.input:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise ModelError(_rank_line(name, f"the input {value.name!r}"))
 
 
 def _rank_line(name: str, what: str) -> str:

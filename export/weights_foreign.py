@@ -95,8 +95,11 @@ def load_with_recipe(
 
     ``origin`` is what ``path`` was made from, where that is another file: card and ledger then name it.
     """
+    from .checks import check_domains
     from .foreign import import_foreign
+    from .onnx_file import read_proto
 
+    check_domains(read_proto(path), path.name)  # nothing here could even run it
     with tempfile.TemporaryDirectory(prefix="livecut-") as work:
         report = import_foreign(path, recipe, Path(work) / name, size=size_wh)
         loaded = bundle_source(report.folder).load(None)

@@ -1,0 +1,157 @@
+"""Folding and shapes: fewer nodes, the same answers; fixed and free sizes, and what cannot have them."""
+
+import copy
+
+import export_nets as nets
+import numpy as np
+import pytest
+from onnx import helper
+
+pytest.importorskip("onnxruntime", reason="runs what is exported")
+
+from livecut.engine.errors import ModelError, UsageError
+from livecut.export.onnx_folding import fold
+from livecut.export.onnx_shapes import Shapes, apply_shapes, chosen, profiles, shapes_at
+from livecut.export.runners import onnx_runner
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def same(one, other, feed):
+    np.testing.assert_allclose(onnx_runner(one)(feed)["alpha"], onnx_runner(other)(feed)["alpha"], atol=1e-6)
+
+
+@pytest.fixture
+def picture(rng):
+    return {"image": rng.uniform(0, 1, (1, 3, 32, 64)).astype(np.float32)}
+
+
+def test_folding_leaves_what_has_to_be_computed_and_nothing_else(rng, picture):
+    before = nets.foldable(rng)
+    after = fold(before)
+    assert kinds(after) == ["Conv", "Relu", "Mul", "Add", "Conv", "Sigmoid"]
+    same(before, after, picture)
+    assert "BatchNormalization" in kinds(before)  # the source is left as it was
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_normalisation_folds_into_a_transposed_convolution(rng, picture, groups):
+    net = nets.model(
+        [
+            helper.make_node("Conv", ["image", "first"], ["a"], kernel_shape=[1, 1]),
+            helper.make_node("ConvTranspose", ["a", "kernel"], ["b"], kernel_shape=[1, 1], group=groups),
+            helper.make_node("BatchNormalization", ["b", "gamma", "beta", "mean", "variance"], ["c"]),
+            helper.make_node("Conv", ["c", "last"], ["d"], kernel_shape=[1, 1]),
+            helper.make_node("Sigmoid", ["d"], ["alpha"]),
+        ],
+        [
+            nets.weights("first", rng.normal(size=(4, 3, 1, 1))),
+            nets.weights("kernel", rng.normal(size=(4, 6 // groups, 1, 1))),
+            nets.weights("gamma", rng.uniform(0.5, 2, 6)),
+            nets.weights("beta", rng.normal(size=6)),
+            nets.weights("mean", rng.normal(size=6)),
+            nets.weights("variance", rng.uniform(0.5, 2, 6)),
+            nets.weights("last", rng.normal(size=(1, 6, 1, 1))),
+        ],
+    )
+    after = fold(net)
+    assert kinds(after) == ["Conv", "ConvTranspose", "Conv", "Sigmoid"]
+    same(net, after, picture)
+
+
+def test_normalisation_of_a_tensor_that_others_use_stays_apart(rng, picture):
+    net = nets.model(
+        [
+            helper.make_node("Conv", ["image", "kernel"], ["a"], kernel_shape=[1, 1]),
+            helper.make_node("BatchNormalization", ["a", "gamma", "beta", "mean", "variance"], ["b"]),
+            helper.make_node("Add", ["a", "b"], ["c"]),
+            helper.make_node("Sigmoid", ["c"], ["alpha"]),
+        ],
+        [
+            nets.weights("kernel", rng.normal(size=(1, 3, 1, 1))),
+            *(nets.weights(name, [1.5]) for name in ("gamma", "beta", "mean", "variance")),
+        ],
+    )
+    after = fold(net)
+    assert kinds(after) == ["Conv", "Mul", "Add", "Add", "Sigmoid"]
+    same(net, after, picture)
+
+
+def test_a_known_size_turns_computed_shapes_into_numbers(picture):
+    net = nets.upsampling()
+    fixed, manifest = apply_shapes(net, nets.MANIFEST, Shapes((64, 32)))
+    after = fold(fixed)
+    assert kinds(after) == ["Conv", "Resize", "Clip"]
+    assert manifest["input"]["sizes_wh"] == [[64, 32]]
+    assert nets.MANIFEST["input"]["sizes_wh"] == [[64, 32], [32, 64]]
+    same(net, after, picture)
+    assert "Shape" in kinds(fold(net))  # free sizes are still read off the input
+
+
+def test_quantised_weights_are_not_dequantised(rng):
+    net = nets.model(
+        [
+            helper.make_node("DequantizeLinear", ["bytes", "scale", "origin"], ["kernel"]),
+            helper.make_node("Conv", ["image", "kernel"], ["a"], kernel_shape=[1, 1]),
+            helper.make_node("Sigmoid", ["a"], ["alpha"]),
+        ],
+        [
+            nets.weights("bytes", rng.integers(-100, 100, (1, 3, 1, 1)), np.int8),
+            nets.weights("scale", 0.01),
+            nets.weights("origin", 0, np.int8),
+        ],
+    )
+    assert kinds(fold(net)) == ["DequantizeLinear", "Conv", "Sigmoid"]
+
+
+STATE = [{"input": "before", "output": "after", "shape": [1, 8, "height/4", "width/4"]}]
+
+
+def test_state_follows_the_size():
+    manifest = {**nets.MANIFEST, "state": STATE}
+    assert shapes_at(manifest, (64, 32)) == {"image": (1, 3, 32, 64), "before": (1, 8, 8, 16)}
+    assert shapes_at(manifest, (64, 32), 2, outputs=True)["after"] == (2, 8, 8, 16)
+
+
+def test_profiles_span_the_manifests_sizes():
+    assert profiles(nets.MANIFEST, Shapes(None)) == {
+        "image": ((1, 3, 32, 32), (1, 3, 32, 64), (1, 3, 64, 64))
+    }
+    assert profiles(nets.MANIFEST, Shapes(None, 4, free_batch=True))["image"][0] == (1, 3, 32, 32)
+    assert profiles(nets.MANIFEST, Shapes(None, 4, free_batch=True))["image"][2] == (4, 3, 64, 64)
+    assert profiles(nets.MANIFEST, Shapes((64, 32), 4)) is None
+
+
+def ask(net, **changes):
+    return chosen(net, nets.MANIFEST, **{"size_wh": None, "batch": 1, "dynamic": False, **changes})
+
+
+def test_shapes_are_what_was_asked_for_or_what_the_graph_has():
+    free, fixed = nets.upsampling(), nets.upsampling((32, 64))
+    assert ask(free) == Shapes(None)
+    assert ask(free, size_wh=(64, 32)) == Shapes((64, 32))
+    assert ask(free, size_wh=(64, 32), batch=3) == Shapes((64, 32), 3)
+    assert ask(free, dynamic=True, batch=3) == Shapes(None, 3, free_batch=True)
+    assert ask(fixed) == ask(fixed, size_wh=(64, 32)) == Shapes((64, 32))
+
+
+def test_a_size_that_cannot_be_had_says_which_can():
+    with pytest.raises(UsageError, match=r"multiples of 32, got 70x32; near it is 64x32"):
+        ask(nets.upsampling(), size_wh=(70, 32))
+    with pytest.raises(ModelError, match=r"fixed at 64x32 and cannot take 32x32"):
+        ask(nets.upsampling((32, 64)), size_wh=(32, 32))
+    with pytest.raises(ModelError, match=r"fixed at 64x32 and cannot take free sizes"):
+        ask(nets.upsampling((32, 64)), dynamic=True)
+
+
+def test_a_graph_with_a_size_inside_cannot_take_another_batch():
+    net = nets.upsampling((32, 64))
+    node = helper.make_node("Reshape", ["alpha_before", "row"], ["alpha"])
+    reshaped = copy.deepcopy(net)
+    reshaped.graph.node[-1].output[0] = "alpha_before"
+    reshaped.graph.node.append(node)
+    reshaped.graph.initializer.append(nets.weights("row", [1, 1, 32, 64], np.int64))
+    with pytest.raises(ModelError, match=r"cannot take 64x32, 2 pictures at once"):
+        apply_shapes(fold(reshaped), nets.MANIFEST, Shapes((64, 32), 2))
