@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from livecut.engine.bench.compare import FASTER, SAME, SLOWER, machine_cautions, verdict_of
+
 from .measure import Ratio, unpaired_ratio
 from .results import read
 
-FLOOR = 0.02
+__all__ = ["FASTER", "SAME", "SLOWER", "Difference", "cautions", "compare", "control_shift"]
 CONTROL_LIMIT = 0.05
-FASTER, SLOWER, SAME = "faster", "slower", "no significant difference"
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        if self.ratio.low > 1 and self.ratio.value > 1 + FLOOR:
-            return FASTER
-        if self.ratio.high < 1 and self.ratio.value < 1 / (1 + FLOOR):
-            return SLOWER
-        return SAME
+        return verdict_of(self.ratio)
 
     @property
     def is_ours(self) -> bool:
@@ -74,11 +71,7 @@ def control_shift(differences: list[Difference]) -> float:
 
 def cautions(before: dict[str, Any], after: dict[str, Any], differences: list[Difference]) -> list[str]:
     """Why the verdicts may not be livecut's doing."""
-    found = []
-    for key in ("cpu", "cores_allowed", "governor", "python", "libraries", "kernel"):
-        old, new = before["machine"].get(key), after["machine"].get(key)
-        if old != new:
-            found.append(f"{key} differs: {old} before, {new} after")
+    found = machine_cautions(before["machine"], after["machine"])
     if before["quick"] or after["quick"]:
         found.append("a quick run is among them")
     shift = control_shift(differences)

@@ -31,7 +31,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten from ``low`` to ``high``, thinned to powers where those are many."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
+    factors = (1, 2, 5) if high <= 100 * low else (1,)
     made = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     return [tick for tick in made if low * 0.999 <= tick <= high * 1.001]
 
