@@ -23,6 +23,7 @@ channels = [4, 4]
 [run]
 minutes = 0.01
 threads = 1
+workers = 0
 [[stage]]
 until = 1.0
 batch = 2
@@ -122,12 +123,43 @@ def test_without_pytorch_it_says_how_to_get_it(livecut, tiny_toml, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_resume_goes_on_from_there(tiny_toml, data_folder, tmp_path):
+@pytest.mark.timeout(300)
+def test_ctrl_c_reaches_every_process_and_the_run_is_saved_all_the_same(tiny_toml, data_folder, tmp_path):
     out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "livecut",
+    command = [sys.executable, "-m", "livecut", "train", "--config", tiny_toml, "--data", data_folder]
+    command += ["--out", out, "--minutes", "30", "--workers", "1"]
+    environment, said = {**os.environ, "OMP_WAIT_POLICY": "passive"}, []
+    with subprocess.Popen(
+        [str(part) for part in command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        for line in process.stderr:
+            said.append(line)
+            if " step 50 " in line:
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the loader's worker gets it too
+    assert process.returncode == 130, "".join(said)
+    assert "stopped; saved, go on with --resume" in said[-1]
+    assert "Traceback" not in "".join(said)
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["counters"]["step"] >= 50
+
+
+def test_sigterm_asks_the_run_to_stop_and_ends_with_143(
+    livecut, tiny_toml, data_folder, tmp_path, monkeypatch
+):
+    from livecut.training import train
+
+    class Terminated(train.Trainer):
+        def train_step(self, batch, share):
+            super().train_step(batch, share)
+            if self.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train, "Trainer", Terminated)
+    out = tmp_path / "run"
+    result = livecut(
         "train",
         "--config",
         tiny_toml,
@@ -135,14 +167,10 @@ def test_sigterm_saves_and_resume_goes_on_from_there(tiny_toml, data_folder, tmp
         data_folder,
         "--out",
         out,
-    ]
-    environment, said = {**os.environ, "OMP_WAIT_POLICY": "passive"}, []
-    words = [str(part) for part in command] + ["--minutes", "30"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        for line in process.stderr:
-            said.append(line)
-            if " step 50 " in line:
-                process.send_signal(signal.SIGTERM)
-    assert process.returncode == 143, "".join(said)
-    assert "stopped; saved, go on with --resume" in said[-1]
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["counters"]["step"] >= 50
+        "--minutes",
+        "30",
+        "--device",
+        "cpu",
+    )
+    assert result.exit_code == 143
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["counters"]["step"] == 3

@@ -4,10 +4,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 
+import contextlib
+
 import numpy as np
 
-from livecut.training import device, predictors, train
+from livecut.training import device, objectives, predictors, train
+from livecut.training.config import load_config
 from livecut.training.data.dataset import SceneMaker
+from livecut.training.model.build import build_network
 
 
 def test_auto_is_the_cpu_without_cuda(monkeypatch):
@@ -53,6 +57,20 @@ def test_a_batch_moves_as_a_whole(tiny_config, data_folder, tmp_path):
     batch = SceneMaker(trainer.training).batch((64, 64), 2, np.random.default_rng(0))
     moved = batch.to(torch.device("meta"))
     assert {value.device.type for value in vars(moved).values()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", ["livecut-s", "livecut-plate", "article"])
+def test_no_tensor_of_a_step_is_left_on_the_cpu(name, monkeypatch):
+    """The device ``meta`` has shapes but no numbers, and refuses what mixes with another device's tensors."""
+    monkeypatch.setattr(objectives, "autocast", lambda *_: contextlib.nullcontext())
+    config, meta = load_config(name), torch.device("meta")
+    network = build_network(config.method, config.network).to(meta)
+    image, alpha = torch.zeros(2, 3, 64, 64, device=meta), torch.zeros(2, 1, 64, 64, device=meta)
+    plate = image if config.method == "plate" else None
+    step = objectives.Step(image, alpha, alpha.new_ones(2), alpha.new_ones(2), plate)
+    loss, terms = objectives.make_objective(config, meta)(network, step)
+    loss.backward()
+    assert {term.device.type for term in terms.values()} == {"meta"}
 
 
 @pytest.mark.needs_gpu
