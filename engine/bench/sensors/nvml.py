@@ -64,6 +64,9 @@ class Nvml(Sensor):
         nvml = self._nvml
         watts, joules, celsius, mhz, memory = {}, {}, {}, {}, {}
         reasons: list[str] = []
+        # Drivers of all ages answer to the old name; packages may one day only have the new one.
+        why = getattr(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
+        why = why or nvml.nvmlDeviceGetCurrentClocksEventReasons
         for name, handle in self._devices.items():
             milliwatts = self._ask(nvml.nvmlDeviceGetPowerUsage, handle)
             millijoules = self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
@@ -80,7 +83,7 @@ class Nvml(Sensor):
             used = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
             if used is not None:
                 memory[name] = used.used / 2**20
-            bits = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+            bits = self._ask(why, handle) or 0
             reasons += [f"{name}: {meaning}" for bit, meaning in REASONS.items() if bits & bit]
         return Reading(
             watts=watts, joules=joules, celsius=celsius, mhz=mhz, memory_mb=memory, reasons=tuple(reasons)
