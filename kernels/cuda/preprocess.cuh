@@ -128,10 +128,10 @@ LC_KERNEL lc_preprocess(lc_preprocess_args a) {
             lc_resize<1>(in.at[0], in.stride[0], across, down, x, y, first, last, a.words, sums, v);
             if (a.format == LC_NV12)
                 lc_resize<2>(in.at[1], in.stride[1], across_half, down_half, x, y, first, last, a.words, sums, v + 1);
-            else
-                for (int c = 1; c < 3; c++)
-                    lc_resize<1>(in.at[c], in.stride[c], across_half, down_half, x, y, first, last, a.words, sums,
-                                 v + c);
+            else {
+                lc_resize<1>(in.at[1], in.stride[1], across_half, down_half, x, y, first, last, a.words, sums, v + 1);
+                lc_resize<1>(in.at[2], in.stride[2], across_half, down_half, x, y, first, last, a.words, sums, v + 2);
+            }
         }
         const int blue_first = a.format == LC_BGR || a.format == LC_BGRA;
         rgb[0] = v[blue_first ? 2 : 0], rgb[1] = v[1], rgb[2] = v[blue_first ? 0 : 2];

@@ -12,6 +12,7 @@ typedef long long lc_i64;
 
 #define LC_KERNEL extern "C" __global__ void
 #define LC_INLINE static __device__ __forceinline__
+#define LC_UNROLL _Pragma("unroll")  // where an array that is indexed by the loop has to stay in registers
 
 enum { LC_BGR, LC_RGB, LC_BGRA, LC_RGBA, LC_I420, LC_NV12, LC_ALPHA, LC_YUVA420 };
 enum { LC_NO_BACKGROUND, LC_COLOUR, LC_PACKED, LC_PLANES, LC_BLURRED };

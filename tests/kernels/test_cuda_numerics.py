@@ -1,5 +1,6 @@
 """The CUDA kernels against their specification: the same source, emulated on the host."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,6 +87,54 @@ def test_argument_blocks_are_laid_out_as_in_the_source():
     loaded = emulate.library()
     for name, block in KERNELS.items():
         assert getattr(loaded, f"sizeof_{name}")() == block.itemsize, name
+
+
+GUARDED = """
+import ctypes, mmap, sys
+import numpy as np
+sys.path.insert(0, {root!r})
+from benchmarks.gpu_check import numerics
+from benchmarks.gpu_check.cases import PreprocessCase, RefineCase
+from benchmarks.gpu_check.machines import HostMachine
+from livecut.kernels.cuda import emulate
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+class GuardedMachine(HostMachine):
+    "Every block ends, to the byte where it may, at a page that nobody may touch, and begins behind another."
+
+    def take(self, nbytes):
+        page = mmap.PAGESIZE
+        pages = -(-nbytes // page)
+        memory = mmap.mmap(-1, (pages + 2) * page)
+        raw = np.frombuffer(memory, np.uint8)
+        base = raw.ctypes.data
+        for at in (base, base + (pages + 1) * page):
+            assert libc.mprotect(ctypes.c_void_p(at), page, 0) == 0
+        address = base + (pages + 1) * page - nbytes
+        address -= address % (16 if nbytes % 16 == 0 else 4 if nbytes % 4 == 0 else 1)
+        self._blocks[address] = (raw, address - base, nbytes)
+        return address
+
+    def run(self, launches):
+        emulate.run(launches)
+
+for format in ("BGR", "RGBA", "I420", "NV12"):
+    for size in ((64, 36), (67, 35), (5, 3), (200, 120)):
+        case = PreprocessCase(format, size, (40, 24))
+        assert all(each.passed for each in numerics.check_preprocess(GuardedMachine(), case)), case.name
+        for output in ("RGB", "BGRA", "ALPHA", "I420", "YUVA420"):
+            case = RefineCase(format, output, size, (40, 24), input_alpha=output == "ALPHA")
+            assert all(each.passed for each in numerics.check_refine(GuardedMachine(), case)), case.name
+print("nothing read outside")
+"""
+
+
+def test_kernels_read_and_write_nothing_outside_their_blocks():
+    """In a process of its own: a touch of a page beside a block would end it."""
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run([sys.executable, "-c", GUARDED.format(root=root)], capture_output=True, text=True)
+    assert done.stdout.strip() == "nothing read outside", f"{done.returncode}: {done.stderr[-2000:]}"
 
 
 def test_a_write_outside_a_block_is_found():
