@@ -12,6 +12,8 @@ from .options import Quiet, Verbose
 from .outcome import configure_logging, ends_with_exit_code
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..engine.artefacts import Examination
     from ..engine.passport import Passport
 
@@ -28,7 +30,10 @@ def inspect(
         ),
     ] = None,
     kinds: Annotated[
-        bool, typer.Option("--layers", help="List the kinds of layers, and what each computes in.")
+        bool,
+        typer.Option(
+            "--layers", help="What the kinds of layers compute in; of an engine that loads here, every layer."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verbose: Verbose = 0,
@@ -82,6 +87,17 @@ def _print(examination: Examination, kinds: bool) -> None:
         why = "; ".join(examination.not_here)
         mark, text = (("-- ", "yellow"), f"no: {why}") if why else (("ok ", "green"), "yes, by its passport")
         console.print(Text.assemble(mark, (f"{'usable here':<13}", "bold"), text))
+        if kinds and not why and not examination.problems:
+            _print_layers(console, examination)
+
+
+def _print_layers(console: Console, examination: Examination) -> None:
+    from rich.text import Text
+
+    from ..engine.artefacts import layers_of
+
+    for layer in layers_of(examination.path, examination.passport):
+        console.print(Text.assemble("   ", (f"{layer.precision:<13}", "dim"), f"{layer.kind}  {layer.name}"))
 
 
 def _rows(passport: Passport, kinds: bool) -> list[tuple[str, str]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import PassportError, UsageError
 from .passport import SUFFIX, Passport
+
+if TYPE_CHECKING:
+    from .tensorrt.inspect import Layer
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,28 @@ def examine_artefact(path: Path, source: Path | None = None) -> Examination:
         problems += passport.differences(source_sha256=sha256_of(source))
         checked.append(f"its source {source.name}")
     return Examination(path, passport, problems, checked, _not_here(passport))
+
+
+def layers_of(path: Path, passport: Passport) -> list[Layer]:
+    """The layers of an engine as its own inspector tells them: loads it, which needs a GPU that it fits.
+
+    Raises
+    ------
+    PassportError
+        If the file is not the one the passport was issued for.
+    BackendError
+        If it does not load here; DeviceUnavailable if its library is not installed.
+    """
+    from .tensorrt.api import load
+    from .tensorrt.inspect import engine_layers
+
+    content = passport.verified_bytes(path)
+    api = load(passport.library)
+    engine, runtime = api.deserialise(content)
+    try:
+        return engine_layers(api, engine)
+    finally:
+        del engine, runtime  # in this order
 
 
 def _checked(passport: Passport) -> str:

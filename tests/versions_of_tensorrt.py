@@ -140,7 +140,7 @@ class Builder(Restricted):
             config._monitor.phase_start("Timing", "Building engine", 4)
             for step in range(4):
                 if not config._monitor.step_complete("Timing", step):
-                    self._logger.log(self._trt.ILogger.Severity.ERROR, "cancelled")
+                    self._trt.fake.cancelled = True
                     return None
             config._monitor.phase_finish("Timing")
             for step in range(2):
@@ -259,12 +259,13 @@ ENUMS = (
 def make(version, *, has_gpu=True):
     """The module ``tensorrt`` (or ``tensorrt_rtx``) of a version.
 
-    Its ``fake`` holds what a test changes or reads: ``has_gpu``, ``build_problem``, ``inspector_text``, and
-    ``config``, the last builder configuration made.
+    Its ``fake`` holds what a test changes or reads: ``has_gpu``, ``build_problem``, ``inspector_text``,
+    ``config``, the last builder configuration made, and ``cancelled``, whether a monitor stopped a build.
     """
     trt = types.ModuleType("tensorrt_rtx" if version == "rtx" else "tensorrt")
     trt.__version__ = VERSIONS[version]
     trt.fake = types.SimpleNamespace(has_gpu=has_gpu, build_problem=None, inspector_text=None, config=None)
+    trt.fake.cancelled = False
     for name, behaviour in CLASSES.items():
         names = surface(version, name)
         if names is not None:

@@ -126,10 +126,15 @@ def network_precisions(network: Any) -> Precisions:
 
 
 def engine_precisions(api: Any, engine: Any) -> Precisions:
-    """What a loaded engine computes in, by its own inspector.
+    """What a loaded engine computes in, by its own inspector. Raises as ``engine_layers``."""
+    return summarise(engine_layers(api, engine), ENGINE_INSPECTOR)
+
+
+def engine_layers(api: Any, engine: Any) -> list[Layer]:
+    """Every layer of a loaded engine that computes, as its inspector tells it.
 
     The engine must have been built with detailed profiling verbosity, as ``build_engine`` does; of one that
-    was not, nothing is found.
+    was not, there are none.
 
     Raises
     ------
@@ -142,10 +147,10 @@ def engine_precisions(api: Any, engine: Any) -> Precisions:
         layers = json.loads(text)["Layers"]
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"{api}: the engine inspector gave nothing that can be read: {error}") from None
-    return summarise(_engine_layers(layers), ENGINE_INSPECTOR)
+    return list(_computing(layers))
 
 
-def _engine_layers(layers: list[Any]) -> Iterable[Layer]:
+def _computing(layers: list[Any]) -> Iterable[Layer]:
     for layer in layers:
         if not isinstance(layer, dict):  # only a name: built without detailed verbosity
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +36,7 @@ def locked(
     OSError
         If the file cannot be made: a folder that is read-only, a disk that is full.
     """
+    stop = stop or threading.Event()
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         first = True
@@ -44,9 +44,7 @@ def locked(
             if first and waiting is not None:
                 waiting()
             first = False
-            if stop is None:
-                time.sleep(POLL_SECONDS)
-            elif stop.wait(POLL_SECONDS):
+            if stop.wait(POLL_SECONDS):
                 raise Cancelled
         yield
     finally:

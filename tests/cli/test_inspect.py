@@ -5,13 +5,19 @@ import json
 import bundles
 import engines
 import pytest
+import versions_of_tensorrt
 from engines import ORIN, PLAN, put
+from small_networks import write_network
 
 from livecut.engine.errors import DeviceUnavailable
 from livecut.engine.manifest import Manifest
 from livecut.engine.passport import Passport
-from livecut.engine.tensorrt import report
+from livecut.engine.tensorrt import api as api_module
+from livecut.engine.tensorrt import build as build_module
+from livecut.engine.tensorrt import build_engine, report
+from livecut.engine.tensorrt.api import Api
 from livecut.engine.tensorrt.cache import EngineCache
+from livecut.engine.tensorrt.targets import Gpu
 from livecut.engine.tensorrt.wanted import Place, find_wanted
 
 
@@ -71,6 +77,24 @@ def test_a_sound_engine_is_printed_and_said_to_be_usable(livecut, plan, at):
     assert said["usable here"] == "yes, by its passport"
     assert "kinds" not in said
     assert "convolution: 1 fp32" in rows(livecut("export", "inspect", plan, "--layers"))["kinds"]
+
+
+def test_an_engine_that_loads_here_is_listed_layer_by_layer(livecut, plan, at, tmp_path, monkeypatch):
+    source = write_network(tmp_path / "small.onnx", "fp16", kept=(3,), dynamic=False)
+    api = Api(versions_of_tensorrt.make("10.3"))
+    monkeypatch.setattr(
+        build_module, "present_gpu", lambda: Gpu("Orin", ORIN.compute_capability, ORIN.driver)
+    )
+    monkeypatch.setattr(api_module, "load", lambda library: api)
+    built = build_engine(source, tmp_path / "small.plan", api=api)
+    built.passport().write(built.engine)
+    lines = livecut("export", "inspect", built.engine, "--layers").stdout.splitlines()
+    assert "   fp16         CaskConvolution  conv_0" in lines
+    assert "   fp32         CaskConvolution  conv_3" in lines
+    api.trt.fake.has_gpu = False
+    result = livecut("export", "inspect", built.engine, "--layers")
+    assert result.exit_code == 4
+    assert "TensorRT 10.3.0 cannot load the engine: the engine plan file is not compatible" in result.stderr
 
 
 def test_the_passport_and_the_folder_name_the_same_engine(livecut, bundle, plan, at):

@@ -181,8 +181,10 @@ def test_what_progress_raises_stops_the_build_and_comes_out(fp16, tmp_path):
         if share > 0:
             raise KeyboardInterrupt
 
+    api = Api(versions_of_tensorrt.make("10.3"))
     with pytest.raises(KeyboardInterrupt):
-        build("10.3", fp16, tmp_path, progress=stop)
+        build_engine(fp16, tmp_path / "small.plan", profiles=PROFILES, progress=stop, api=api)
+    assert api.trt.fake.cancelled
     assert not (tmp_path / "small.plan").exists()
 
 
