@@ -115,9 +115,12 @@ def _with_recipe(
         raw = Path(work) / f"{path.stem}.onnx"
         raw.write_bytes(model.SerializeToString())
         loaded = load_with_recipe(raw, chosen, name, size_wh, path)
-    note = f"its layers computed one by one in NumPy differ from the graph by {worst:.1e} at most"
     return replace(
-        loaded, library="keras", library_version=file.version, notes=(*file.notes, *loaded.notes, note)
+        loaded,
+        library="keras",
+        library_version=file.version,
+        notes=(*file.notes, *loaded.notes),
+        before={"ONNX against its layers in NumPy": worst, **loaded.before},
     )
 
 

@@ -54,10 +54,11 @@ class Options:
             )
         if self.batch < 1:
             raise UsageError(f"--batch: expected at least 1, got {self.batch}")
-        if self.target in ("onnx", "fp16", "int8") and self.precision not in ("auto", self.needs):
+        own = DEFAULT_PRECISION[self.target]
+        if self.target in ("onnx", "fp16", "int8") and self.precision not in ("auto", own):
             raise UsageError(
-                f"--precision {self.precision}: --to {self.target} is {self.needs}; --precision is for "
-                "--to openvino and --to tensorrt"
+                f"--precision {self.precision}: --to {self.target} is {own}; --precision is for --to "
+                "openvino and --to tensorrt"
             )
         if self.devices and self.target not in ("tensorrt", "int8"):
             raise UsageError(f"--device: is for --to tensorrt, not for --to {self.target}")

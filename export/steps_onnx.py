@@ -42,6 +42,9 @@ def onnx_step(export: Export) -> Step:
                 card=done.loaded.card or _card(export, done.manifest),
                 ledger=done.loaded.ledger or _ledger(export),
             )
+        parity = done.parity.to_json()
+        # Differences add up at most: the file is no further than this from what was given.
+        parity["max_abs"] += sum(done.loaded.before.values())
         passport = Passport.issue(
             export.model,
             export.model,
@@ -52,7 +55,7 @@ def onnx_step(export: Export) -> Step:
             precision_found="fp32",
             precision_evidence="graph",
             shapes={name: list(shape) for name, shape in named_shapes(done.manifest, done.shapes).items()},
-            parity=done.parity.to_json(),
+            parity=parity,
             layers={"fp32": len(done.model.graph.node)},
             build_seconds=done.seconds + time.perf_counter() - began,
             command=export.command,
@@ -60,6 +63,7 @@ def onnx_step(export: Export) -> Step:
                 TAKEN: done.shapes.to_json(),
                 "opset": done.manifest["opset"],
                 "notes": list(done.loaded.notes),
+                "parity_before": dict(done.loaded.before),
             },
         )
         # What it was made of may be a module in memory: the source's own hash stands, not a file's.

@@ -54,6 +54,8 @@ class Loaded:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What should be said to people."""
+    before: Mapping[str, float] = field(default_factory=dict)
+    """Largest differences of the steps that led to ``model``, each proved when it was taken."""
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,9 @@ def test_a_keras_model_with_known_code_becomes_a_bundle_that_the_engine_runs(tmp
     (made,) = export_model(path, tmp_path / "out", recipe=tmp_path / "tiny.toml")
     assert made.passport.library == "keras"
     assert made.passport.source == "slim.h5"
-    assert any("one by one in NumPy" in note for note in made.passport.extra["notes"])
+    before = made.passport.extra["parity_before"]
+    assert "ONNX against its layers in NumPy" in before
+    assert made.passport.parity["max_abs"] >= sum(before.values()) > 0
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "slim.h5" in card
     assert made.passport.source_sha256 in card
