@@ -93,6 +93,8 @@ def child(seconds: float, model: str) -> dict[str, Any]:
     """Stream, and tell what came out."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    from livecut.engine.backends import select_backend
+    from livecut.engine.bench.marking import marked
     from livecut.engine.compositor import Compositor
     from livecut.engine.pipeline import Pipeline
     from livecut.engine.session import Session
@@ -102,7 +104,9 @@ def child(seconds: float, model: str) -> dict[str, Any]:
     sink = make_gate_sink()
     # Started late, a process still loads libraries and sizes its pools: memory is judged once it has settled.
     settled = SETTLED_SECONDS if seconds >= 3 * SETTLED_SECONDS else seconds / 2
-    with Session(model, backend=marked_backend, temporal=True) as session:
+    # Every alpha carries the index of the picture it was computed from, for the sink to read.
+    backend = marked(select_backend("auto")[0], (1920, 1080))
+    with Session(model, backend=backend, temporal=True) as session:
         pipeline = Pipeline(open_source(uri), session, Compositor(OUTPUT), sink)
         report = pipeline.run()
     times, sizes = zip(*sink.memory, strict=True)
@@ -123,30 +127,6 @@ def child(seconds: float, model: str) -> dict[str, Any]:
         "rss_growth_mb": max(0.0, max(steady[half:]) - max(steady[:half])) if half else 0.0,
         "rss_mb": [round(size, 1) for size in sizes],
     }
-
-
-def marked_backend(name: str = "auto") -> Any:
-    """The backend of that name, marking each alpha with the index that stands in the network's own input.
-
-    The frame's index is written in its top left corner and survives being scaled down. Copied from the
-    input into the alpha, it comes out at the sink in the alpha of the cut-out: it must be the index that
-    the picture shows.
-    """
-    from livecut.engine.backends import select_backend
-    from livecut.engine.sources.frame_code import strip_wh
-
-    inner = select_backend(name)[0]()
-
-    class Marked(type(inner)):
-        def infer(self, buffer, state):
-            state = super().infer(buffer, state)
-            width, height = strip_wh(buffer.alpha.shape[1])
-            np.greater(
-                buffer.input[0, 0, :height, :width], 0, out=buffer.alpha[:height, :width], casting="unsafe"
-            )
-            return state
-
-    return Marked()
 
 
 def make_gate_sink() -> Any:

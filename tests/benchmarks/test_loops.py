@@ -9,7 +9,6 @@ from benchmarks import bench_first_cut, bench_open_loop, loops
 from benchmarks.bench_loop import interleave_loops
 from benchmarks.bench_pipeline import AllocationSink
 from benchmarks.loops import MemorySource, SerialLoop, Trace
-from livecut.engine.buffers import HostBuffer
 from livecut.engine.clock import Clock
 from livecut.engine.frame import Frame
 from livecut.engine.sinks.base import StreamInfo
@@ -143,18 +142,6 @@ def test_gate_catches_another_picture_and_a_frame_that_comes_twice(gate):
     assert gate.wrong_picture == 1
     gate.write(cut_out(7, 7, 7))
     assert gate.out_of_order == 1
-
-
-def test_marked_backend_puts_the_index_of_its_input_into_the_alpha():
-    from livecut.engine.sources.frame_code import decode_index
-
-    backend = bench_open_loop.marked_backend("null")
-    buffer = HostBuffer((512, 288))
-    picture = np.zeros((288, 512), np.uint8)
-    encode_index(picture, 12345)
-    buffer.input[...] = (picture - 127.5) / 127.5
-    backend.infer(buffer, None)
-    assert decode_index((buffer.alpha * 255).astype(np.uint8)) == 12345
 
 
 def test_allocation_sink_sees_a_picture_that_was_made_and_dropped():
