@@ -11,6 +11,7 @@ from typing import Any
 
 from ..engine.passport import Passport
 from .bundle import MODEL_FILE, replace_model
+from .foreign_bundle import precision_of
 from .onnx_shapes import named_shapes
 from .onnx_step import convert, write_onnx
 from .steps import Progress, Step
@@ -42,6 +43,7 @@ def onnx_step(export: Export) -> Step:
                 card=done.loaded.card or _card(export, done.manifest),
                 ledger=done.loaded.ledger or _ledger(export),
             )
+        precision, layers = precision_of(done.model)
         parity = done.parity.to_json()
         # Differences add up at most: the file is no further than this from what was given.
         parity["max_abs"] += sum(done.loaded.before.values())
@@ -51,12 +53,12 @@ def onnx_step(export: Export) -> Step:
             target="onnx",
             library=done.loaded.library,
             library_version=done.loaded.library_version,
-            precision_asked="fp32",
-            precision_found="fp32",
+            precision_asked=precision,  # the step keeps what the source has
+            precision_found=precision,
             precision_evidence="graph",
             shapes={name: list(shape) for name, shape in named_shapes(done.manifest, done.shapes).items()},
             parity=parity,
-            layers={"fp32": len(done.model.graph.node)},
+            layers=layers,
             build_seconds=done.seconds + time.perf_counter() - began,
             command=export.command,
             extra={
