@@ -84,15 +84,14 @@ thousands per picture.
 
 ## Training
 
-    python -m livecut.training.train --config {config["name"]} --data ../shared/data \\
-        --out runs/{config["name"]} --minutes {config["run"]["minutes"]:g}
+    livecut train --config {config["name"]} --data ../shared/data --minutes {config["run"]["minutes"]:g}
 
 Seed {config["seed"]}. {amount}
 ({counters["pictures"] / seconds:.1f} a second, on two CPU cores that other work shared). The learning rate
 follows the clock, so a faster machine sees more pictures.
 
 - Network: {_listed(config["network"])}
-- AdamW: {_listed(config["optimiser"])}
+- Optimiser: {_listed(config["optimiser"])}
 - Data: {", ".join(facts.folders)}
 
 ```
