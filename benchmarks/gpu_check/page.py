@@ -31,6 +31,7 @@ section.quiet { padding: .45rem 1rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .6rem 0 .2rem; }
 th { text-align: left; font-weight: 600; opacity: .7; font-size: .85rem; }
 th, td { padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td:first-child { min-width: 11rem; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr:last-child td { border-bottom: 0; } details summary { cursor: pointer; opacity: .75; margin-top: .4rem; }
 pre { white-space: pre-wrap; background: var(--soft); padding: .6rem; border-radius: .4rem; font-size: .8rem;
@@ -145,6 +146,10 @@ def _section(stage: dict[str, Any]) -> str:
         f"<h2>{html.escape(stage['title'])}</h2>"
         f'<span class="status {mark}">{html.escape(stage["status"])}</span>'
     ]
+    missed = [each["verdict"] for each in stage["figures"] if each["verdict"] in (MISS, UNSURE)]
+    if missed:
+        worst = MISS if MISS in missed else UNSURE
+        parts.append(f'<span class="status {_MARK[worst]}">goals: {len(missed)} not reached</span>')
     if stage["reason"]:
         parts.append(f'<p class="why">{html.escape(stage["reason"])}</p>')
     if stage["figures"]:
