@@ -158,7 +158,7 @@ def bench(
     work = _Work(quiet=quiet, idle_seconds=parse_duration(idle, "--idle", zero=True))
     with StopSignals(work.stop) as signals:
         if cold_start:
-            work.time_cold_start(base)
+            work.time_cold_start(base, signals)
         if find_streams:
             work.search(base, p99, most_streams)
         else:
@@ -197,10 +197,15 @@ class _Work:
         if self._run is not None:
             self._run.stop()
 
-    def time_cold_start(self, settings: Settings) -> None:
+    def time_cold_start(self, settings: Settings, signals: StopSignals) -> None:
+        """A signal reaches that process too; then there is no figure, and no error either."""
         from ..engine.bench import cold
 
-        self.cold = cold.measure(settings)
+        try:
+            self.cold = cold.measure(settings)
+        except LivecutError:
+            if not signals.was_stopped:
+                raise
 
     def run(self, settings: Settings, title: str) -> Figures:
         """One run, with a bar."""

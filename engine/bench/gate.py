@@ -8,6 +8,7 @@ must be the same. So work that was skipped, reused or mixed up is caught, howeve
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from ..sinks.base import Sink, StreamInfo
 from ..sources.scene import Scene
 from .marking import IndexReader
 
-ROW_STEP = 16
-"""Every 16th row of a checked output is kept: half a megabyte at 1080p."""
+ROWS = 32
+"""About so many rows of a checked output are kept, evenly spread: a quarter of a megabyte at 1080p."""
 RUN_IN = 24
 """Frames done offline before a checked one, so that state and smoothing have forgotten where they began: the
 smoother's memory is then a thousandth."""
@@ -45,7 +46,8 @@ class Check:
     index: int
     """Of its frame."""
     offset: int
-    """First row kept."""
+    """First row kept; the others follow at the sink's step."""
+    step: int
     rows: list[np.ndarray]
 
 
@@ -90,7 +92,8 @@ class GateSink(Sink):
     output : str
         Format it asks of the pipeline.
     frames : int
-        The most outputs that can come; memory for their times is taken at once.
+        The most outputs that can come. All memory is taken at ``open``, so that a long run's own does not
+        look like a leak.
     every : int
         A check comes after 1 to ``2 * every - 1`` outputs, drawn from ``seed``.
     clock : callable
@@ -118,10 +121,19 @@ class GateSink(Sink):
         self._every = every
         self._rng = np.random.default_rng(seed)
         self._next_check = 0
+        self._most_checks = math.ceil(1.5 * frames / every) + 4
+        self._step = 1
+        self._spare: list[list[np.ndarray]] = []
         self._reader: IndexReader | None = None
 
     def open(self, stream: StreamInfo) -> None:
         self._reader = IndexReader((stream.width, stream.height))
+        self._step = max(1, stream.height // ROWS)
+        rows = math.ceil(stream.height / self._step)
+        shapes = {"YUVA420": [(rows, stream.width)] * 2, "ALPHA": [(rows, stream.width)]}
+        kept = shapes.get(stream.format, [(rows, stream.width, 4)])
+        # Not np.zeros: pages must be there, not just promised.
+        self._spare = [[np.full(shape, 1, np.uint8) for shape in kept] for _ in range(self._most_checks)]
 
     def write(self, frame: Frame) -> None:
         position = self.count
@@ -136,9 +148,14 @@ class GateSink(Sink):
         self.count = position + 1
 
     def _keep(self, position: int, frame: Frame) -> None:
-        offset = int(self._rng.integers(ROW_STEP))
-        rows = [plane[offset::ROW_STEP].copy() for plane in checked_planes(frame)]
-        self.checks.append(Check(position, frame.index, offset, rows))
+        if not self._spare:
+            return
+        offset, rows = int(self._rng.integers(self._step)), self._spare.pop()
+        for number, plane in enumerate(checked_planes(frame)):
+            kept = plane[offset :: self._step]
+            rows[number] = rows[number][: len(kept)]
+            np.copyto(rows[number], kept)
+        self.checks.append(Check(position, frame.index, offset, self._step, rows))
         self._next_check = position + int(self._rng.integers(1, 2 * self._every)) if self._every > 1 else 0
 
     def close(self) -> None:
@@ -241,7 +258,7 @@ def judge(sink: GateSink, offline: Offline, *, checks: int | None = None) -> Gat
             frame = offline.run(int(sink.index[number]))
         position = check.position
         readable |= reader.read(frame) == check.index
-        wanted = [plane[check.offset :: ROW_STEP] for plane in checked_planes(frame)]
+        wanted = [plane[check.offset :: check.step] for plane in checked_planes(frame)]
         mean, far = differences(check.rows, wanted, offline.output)
         report.checked += 1
         report.worst_mean, report.worst_far = max(report.worst_mean, mean), max(report.worst_far, far)
@@ -267,7 +284,7 @@ class _Truth:
 
     def add(self, check: Check, output: str) -> None:
         alpha = check.rows[0][..., 3] if output in ("RGBA", "BGRA") else check.rows[-1]
-        true = self._scene.alpha_of(check.index)[check.offset :: ROW_STEP]
+        true = self._scene.alpha_of(check.index)[check.offset :: check.step]
         self._apart += float(np.abs(alpha.astype(np.int16) - true).sum())
         self._values += alpha.size
         self._both += float(np.sum((alpha > 127) & (true > 127)))

@@ -1,4 +1,4 @@
-"""Looks at memory, CPU time and sensors about once a second, while something else is measured."""
+"""Looks at memory, CPU time and sensors every second or more, while something else is measured."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .sensors import Reading, Sensor
 from .statistics import slope
 
 EVERY_SECONDS = 1.0
+MOST_SAMPLES = 600
+"""Longer runs are looked at less often: what is kept must not look like a leak."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Sampler:
     Parameters
     ----------
     sensors : iterable of Sensor
+    lasting : float
+        How many seconds it will be, about.
     clock, cpu, rss_mb : callable
         Time, CPU seconds and resident memory; replaced in tests.
     """
@@ -45,11 +49,13 @@ class Sampler:
         self,
         sensors: Iterable[Sensor] = (),
         *,
+        lasting: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
         cpu: Callable[[], float] = time.process_time,
         rss_mb: Callable[[], float] | None = None,
     ) -> None:
         self.sensors = list(sensors)
+        self._every = max(EVERY_SECONDS, lasting / MOST_SAMPLES)
         self.samples: list[Sample] = []
         self._clock, self._cpu = clock, cpu
         self._rss_mb = rss_mb or _resident_mb()
@@ -68,7 +74,7 @@ class Sampler:
         return self
 
     def _run(self) -> None:
-        while not self._end.wait(EVERY_SECONDS):
+        while not self._end.wait(self._every):
             self.sample()
 
     def __exit__(self, *_: object) -> None:
