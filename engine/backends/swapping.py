@@ -12,29 +12,29 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..buffers import HostBuffer
-from ..cuda import Device, open_device
-from ..errors import BackendError, DeviceUnavailable, LivecutError, WrongDevice
+from ..errors import (
+    BackendError,
+    DeviceLost,
+    DeviceUnavailable,
+    LivecutError,
+    OutOfDeviceMemory,
+    WrongDevice,
+)
 from ..manifest import Manifest
-from ..passport import Passport
-from ..tensorrt.api import Api, load
 from ..tensorrt.cache import Build, EngineCache, Found
 from ..tensorrt.locks import Cancelled
-from ..tensorrt.progress import Progress
+from ..tensorrt.rebuild import build_in_process
 from ..tensorrt.wanted import Place, Wanted, find_wanted, this_place
 from .base import Backend, BackendInfo, State
+from .plan_opener import OpenEngine, onnx_backend, open_tensorrt
 
 log = logging.getLogger("livecut")
 _JOIN_SECONDS = 5.0
-
-OpenEngine = Callable[[Path, Passport, Wanted, int], Backend]
-"""``(path, passport, wanted, threads)`` -> the engine as a backend that is open. Must read the plan through
-``passport.verified_bytes``, so that what was checked is what is loaded."""
 
 
 class _Turn(NamedTuple):
@@ -95,8 +95,8 @@ class SwappingBackend(Backend):
         self._require_gpu, self._rebuild = require_gpu, rebuild
         self._cache = cache or EngineCache()
         self._open_engine = open_engine or open_tensorrt
-        self._build = build or _build
-        self._open_meanwhile = open_meanwhile or _onnx_backend
+        self._build = build or build_in_process
+        self._open_meanwhile = open_meanwhile or onnx_backend
         self._place = place
         self._inner: Backend | None = None
         self._engine: Backend | None = None
@@ -120,6 +120,7 @@ class SwappingBackend(Backend):
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         self._manifest, self._size_wh, self._threads = manifest, size_wh, threads
+        self._onnx_precision = "fp32" if precision == "fp32" else "auto"  # a CPU has no fp16
         self._wanted = find_wanted(manifest, size_wh, precision, self._place())
         found = self._cache.find(self._wanted)
         if found.path is not None:
@@ -129,6 +130,9 @@ class SwappingBackend(Backend):
             except LivecutError as error:
                 if isinstance(error, DeviceUnavailable) and not isinstance(error, WrongDevice):
                     raise  # no other engine would run here either
+                if isinstance(error, (OutOfDeviceMemory, DeviceLost)):
+                    self._do_without(error)  # nor would it with the same one built again
+                    return
                 self._cache.refuse(found, f"does not load: {error}")
                 found = self._cache.find(self._wanted)
         self._why_not = found.reason
@@ -154,6 +158,16 @@ class SwappingBackend(Backend):
         assert found.passport is not None
         return self._open_engine(found.path, found.passport, self._wanted, self._threads)
 
+    def _do_without(self, error: BackendError) -> None:
+        if self._require_gpu:
+            raise error
+        self._why_not = str(error)
+        self._serve_onnx()
+        log.warning(
+            "the engine for %s fits, and cannot be opened: %s; served through %s",
+            self._wanted, error, self._onnx.info.name,
+        )  # fmt: skip
+
     def _build_first(self) -> None:
         if not self._rebuild:
             raise DeviceUnavailable(
@@ -169,7 +183,7 @@ class SwappingBackend(Backend):
     def _serve_onnx(self) -> None:
         onnx = self._open_meanwhile()
         try:
-            onnx.open(self._manifest, self._size_wh, precision="auto", threads=self._threads)
+            onnx.open(self._manifest, self._size_wh, precision=self._onnx_precision, threads=self._threads)
         except BaseException:
             onnx.close()
             raise
@@ -179,11 +193,13 @@ class SwappingBackend(Backend):
 
     def _build_behind(self) -> None:
         """Whatever goes wrong here is said, and the stream goes on as it is."""
+        failed = "could not be built"
         try:
             with suppress(Cancelled):
                 found = self._cache.build(self._wanted, self._build, stop=self._stop)
             if self._stop.is_set():
                 return
+            failed = "is built, and cannot be opened"
             engine = self._opened(found)
             try:
                 engine.warm_up()
@@ -198,8 +214,8 @@ class SwappingBackend(Backend):
             engine.close()
         except Exception as error:  # a thread of ours ends a stream in no case
             log.warning(
-                "the engine for %s could not be built: %s; it stays with %s",
-                self._wanted, " ".join(str(error).split()), self._onnx.info.name,
+                "the engine for %s %s: %s; it stays with %s",
+                self._wanted, failed, " ".join(str(error).split()), self._onnx.info.name,
             )  # fmt: skip
 
     def wait_until_built(self, timeout: float | None = None) -> bool:
@@ -331,6 +347,10 @@ class SwappingBackend(Backend):
     def warm_up(self) -> None:
         self._running().warm_up()
 
+    def device_backend(self) -> Any:
+        inner = self._inner
+        return None if inner is None else inner.device_backend()
+
     # -- the end
 
     def close(self) -> None:
@@ -345,39 +365,3 @@ class SwappingBackend(Backend):
             if backend is not None:
                 backend.close()
         self._cache.close()
-
-
-def open_tensorrt(
-    path: Path,
-    passport: Passport,
-    wanted: Wanted,
-    threads: int,
-    *,
-    api: Api | None = None,
-    open_device: Callable[[], Device] = open_device,
-) -> Backend:
-    """An ``OpenEngine``: the plan at ``path``, its bytes checked as they are read, on the GPU here."""
-    from .tensorrt import Plan, TensorRtBackend
-
-    content = passport.verified_bytes(path)
-    found, evidence = passport.precision_found, passport.precision_evidence
-    plan = Plan(api or load(passport.library), content, found, evidence)
-    backend = TensorRtBackend(lambda *_: plan, open_device)
-    try:
-        backend.open(wanted.manifest, wanted.size_wh, precision=wanted.precision, threads=threads)
-    except BaseException:
-        backend.close()
-        raise
-    return backend
-
-
-def _build(wanted: Wanted, path: Path, progress: Progress, stop: threading.Event) -> None:
-    from ..tensorrt.rebuild import build_in_process
-
-    build_in_process(wanted, path, progress, stop)
-
-
-def _onnx_backend() -> Backend:
-    from . import select_backend
-
-    return select_backend("auto", on_gpu=False)[0]()

@@ -10,10 +10,12 @@ import threading
 
 import engines
 import pytest
-from engines import BY_ENGINE, BY_ONNX, ORIN, PLAN, SIZE_WH, Builder, put, warnings_in
-from fakes import PATIENCE_SECONDS, must
+from engines import BY_ENGINE, BY_ONNX, ORIN, PLAN, SIZE_WH, Builder, Opener, put, warnings_in
+from fakes import PATIENCE_SECONDS, RedBackend, must
 
-from livecut.engine.errors import BackendError, DeviceUnavailable
+from livecut.engine.backends.swapping import SwappingBackend
+from livecut.engine.errors import BackendError, DeviceLost, DeviceUnavailable, OutOfDeviceMemory
+from livecut.engine.manifest import Manifest
 from livecut.engine.passport import Passport
 from livecut.engine.tensorrt import locks
 from livecut.engine.tensorrt.cache import EngineCache
@@ -249,6 +251,50 @@ def test_an_engine_that_comes_out_of_the_builder_as_it_was_is_not_tried_for_ever
     assert live.alpha() == BY_ONNX
     assert "the engine just built does not fit: does not load: this is no engine" in warnings_in(log)[-1]
     assert len(live.builder.calls) == 1
+
+
+@pytest.mark.parametrize("error", [OutOfDeviceMemory("the GPU is out of memory"), DeviceLost("an Xid")])
+def test_an_engine_for_which_the_gpu_has_no_room_is_not_built_again(error, stream, wanted, cache, log):
+    put(wanted, cache.folder)
+
+    def fail(*arguments):
+        raise error
+
+    live = stream(opener=fail)
+    assert live.alpha() == BY_ONNX
+    assert live.builder.calls == []
+    assert warnings_in(log) == [
+        f"the engine for tiny at 64x32, fp32 fits, and cannot be opened: {error}; served through red"
+    ]
+    with pytest.raises(type(error)):
+        stream(opener=fail, require_gpu=True)
+
+
+def test_an_engine_that_is_built_and_cannot_be_opened_leaves_the_stream_on_onnx(stream, log):
+    def fail(*arguments):
+        raise DeviceUnavailable("the package pycuda is not installed")
+
+    live = stream(opener=fail)
+    live.until_built()
+    assert live.alpha() == BY_ONNX
+    assert "is built, and cannot be opened: the package pycuda is not installed" in warnings_in(log)[-1]
+
+
+def test_onnx_serves_in_fp32_where_that_was_asked_for(tiny_model, cache):
+    asked = []
+
+    class Noting(RedBackend):
+        def open(self, manifest, size_wh, *, precision, threads):
+            asked.append(precision)
+            super().open(manifest, size_wh, precision=precision, threads=threads)
+
+    for precision in ("fp32", "auto"):
+        backend = SwappingBackend(
+            cache=cache, rebuild=False, open_meanwhile=Noting, place=lambda: ORIN, open_engine=Opener()
+        )
+        backend.open(Manifest.load(tiny_model), SIZE_WH, precision=precision, threads=1)
+        backend.close()
+    assert asked == ["fp32", "auto"]
 
 
 def test_where_no_engine_can_run_at_all_the_backend_is_unavailable(stream, wanted, cache):

@@ -13,7 +13,8 @@ from fake_cuda import FakeDevice
 from fake_tensorrt import FakeApi
 from fakes import PATIENCE_SECONDS, RedBackend, must
 
-from livecut.engine.backends.swapping import SwappingBackend, open_tensorrt
+from livecut.engine.backends.plan_opener import open_tensorrt
+from livecut.engine.backends.swapping import SwappingBackend
 from livecut.engine.errors import BackendError, DeviceUnavailable
 from livecut.engine.manifest import Manifest
 from livecut.engine.session import Session
