@@ -36,7 +36,34 @@ class OpenVinoBackend(Backend):
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         core = ov.Core()
-        wanted, rest, self._why = choose_precision(manifest, precision, supported_precisions(core))
+        native = supported_precisions(core)
+        wanted, rest, self._why = choose_precision(manifest, precision, native)
+        self._open_at(core, manifest, size_wh, wanted, rest, threads=threads, free=precision == "auto")
+        if wanted != "int8" or self._info.precision == "int8":  # type: ignore[union-attr]
+            return
+        if precision == "auto":
+            self._why = "not the model's int8, which is none on this CPU"
+            self._open_at(core, manifest, size_wh, native[-1], native[-1], threads=threads, free=True)
+            return
+        computed = self._info.precision  # type: ignore[union-attr]
+        raise DeviceUnavailable(
+            f"precision int8: {_lack(manifest)}, and {manifest.path_for(wanted).name} computes in "
+            f"{computed}; leave --precision at auto, or make one: "
+            f"livecut export {manifest.name} --to int8 --calibrate FOLDER --into-bundle"
+        )
+
+    def _open_at(
+        self,
+        core: ov.Core,
+        manifest: Manifest,
+        size_wh: tuple[int, int],
+        wanted: str,
+        rest: str,
+        *,
+        threads: int,
+        free: bool,
+    ) -> None:
+        """Compile the file for ``wanted``, the rest at ``rest``, and read back what came of it."""
         self._manifest, self._size_wh = manifest, size_wh
         path = manifest.path_for(wanted)
         try:
@@ -58,18 +85,12 @@ class OpenVinoBackend(Backend):
             config["ENABLE_CPU_PINNING"] = False
         try:
             model.reshape(shapes)
-            self._compiled = self._compile(core, model, config, free=precision == "auto")
+            self._compiled = self._compile(core, model, config, free=free)
         except RuntimeError as error:
             raise BackendError(
                 f"{path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
             ) from error
         self._info = self._read_back(core)
-        if wanted == "int8" and self._info.precision != "int8":
-            raise DeviceUnavailable(
-                f"precision int8: {_lack(manifest)}, and {path.name} computes in {self._info.precision}; "
-                "leave --precision at auto, or make one: "
-                f"livecut export {manifest.name} --to int8 --calibrate FOLDER --into-bundle"
-            )
         self._states = StateSets(
             manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
         )

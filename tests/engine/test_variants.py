@@ -125,3 +125,14 @@ def test_the_chips_own_flags_decide(flags, expected, monkeypatch, tmp_path):
     assert processor.int8_instructions.__wrapped__() == expected
     monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
     assert processor.int8_instructions.__wrapped__() == ""
+
+
+def test_auto_falls_back_to_the_models_own_file_where_int8_is_none_on_this_cpu(bundle, monkeypatch):
+    monkeypatch.setattr(backend, "int8_instructions", lambda: "AVX-512 VNNI")
+    monkeypatch.setattr(backend, "int8_layers", lambda compiled: (0, 1))
+    with Session(bundle, backend="openvino") as session:
+        assert session.info.precision in ("fp32", "bf16")
+        assert "not the model's int8, which is none on this CPU" in session.info.details
+    with Session(bundle, backend="openvino", precision="int8") as session:
+        with pytest.raises(DeviceUnavailable, match="the int8 variant of tiny is not int8 on this CPU"):
+            _ = session.info
