@@ -95,7 +95,7 @@ class GateSink(Sink):
         The most outputs that can come. All memory is taken at ``open``, so that a long run's own does not
         look like a leak.
     every : int
-        A check comes after 1 to ``2 * every - 1`` outputs, drawn from ``seed``.
+        A check comes after 1 to ``2 * every - 1`` frames of the camera, drawn from ``seed``.
     clock : callable
         The time in seconds.
     """
@@ -141,7 +141,7 @@ class GateSink(Sink):
             return  # more than any camera of this rate can have given: a repeat of a source that is down
         index = self._reader.read(frame) if self._reader else None
         self.shown[position] = -1 if index is None else index
-        if position >= self._next_check:
+        if frame.index >= self._next_check:
             self._keep(position, frame)
         self.index[position], self.due[position] = frame.index, frame.due_seconds
         self.done[position] = self.clock()
@@ -156,7 +156,7 @@ class GateSink(Sink):
             rows[number] = rows[number][: len(kept)]
             np.copyto(rows[number], kept)
         self.checks.append(Check(position, frame.index, offset, self._step, rows))
-        self._next_check = position + int(self._rng.integers(1, 2 * self._every)) if self._every > 1 else 0
+        self._next_check = frame.index + int(self._rng.integers(1, 2 * self._every)) if self._every > 1 else 0
 
     def close(self) -> None:
         """Nothing to finish."""

@@ -195,10 +195,20 @@ def _run(run: dict[str, Any], name: str, data: dict[str, Any], *, is_open: bool)
                 lambda width: plots.histogram(run, width),
             ),
             _figure(
+                "Latency by percentile",
+                "Each further nine is as wide as the one before: the tail, which a mean hides.",
+                lambda width: plots.by_percentile(run, width),
+            ),
+            _figure(
                 "Where a frame's time goes",
                 "Each stage's own median, one after the other; thin: up to its 99th percentile. Waiting is "
                 "what is left of the median latency. Stages of different frames overlap.",
                 lambda width: plots.waterfall(run, width),
+            ),
+            _figure(
+                "Memory over time",
+                "Of the whole process.",
+                lambda width: plots.memory_over_time(run, width),
             ),
             _facts(run, data),
         )

@@ -66,6 +66,49 @@ def histogram(run: dict[str, Any], width: int) -> str:
     return plot.render("histogram of latency")
 
 
+def by_percentile(run: dict[str, Any], width: int) -> str:
+    """Latency by percentile, each further nine as wide as the one before: the tail, which a mean hides."""
+    latency = np.sort(np.concatenate([np.asarray(values, float) for values in run["samples"]["latency_ms"]]))
+    if latency.size < 10:
+        return ""
+    beyond = 1 - (np.arange(latency.size) + 0.5) / latency.size
+    nines = -np.log10(beyond)
+    last = float(nines[-1])
+    kept = np.unique(
+        np.searchsorted(nines, np.linspace(nines[0], last, width // 3)).clip(0, latency.size - 1)
+    )
+    named = {0.0: "0", 1.0: "90", 2.0: "99", 3.0: "99.9", 4.0: "99.99", 5.0: "99.999"}
+    named |= {} if width < 480 else {-math.log10(0.5): "50", -math.log10(0.05): "95"}
+    plot = Plot(
+        (width, 240), (0.0, last), (0.0, float(latency[-1]) * 1.08),
+        x_label="percentile", y_label="latency, ms",
+        x_ticks={place: name for place, name in named.items() if place <= last},
+    )  # fmt: skip
+    plot.line(((float(nines[i]), float(latency[i])) for i in kept), "a")
+    if run["settings"]["paced"]:
+        frame_ms = 1e3 / run["settings"]["fps"]
+        plot.level(frame_ms, f"one frame, {frame_ms:.1f} ms", "limit")
+    return plot.render("latency by percentile")
+
+
+def memory_over_time(run: dict[str, Any], width: int) -> str:
+    """Resident memory and, where it is known, the hottest temperature of a long run; else empty."""
+    series = run["series"]
+    times, memory, celsius = series["sampled_at"], series["rss_mb"], series["celsius"]
+    if len(times) < 20:
+        return ""
+    hot = [value for value in celsius if value is not None]
+    low, high = min([*memory, *hot]), max([*memory, *hot])
+    margin = max(2.0, 0.1 * (high - low))
+    plot = Plot(
+        (width, 200), (times[0], times[-1]), (max(0.0, low - margin), high + margin),
+        x_label="seconds", y_label="resident MB; hottest \u00b0C" if hot else "resident MB",
+    )  # fmt: skip
+    plot.line(zip(times, memory, strict=True), "a")
+    plot.line(((x, value) for x, value in zip(times, celsius, strict=True) if value is not None), "b")
+    return plot.render("resident memory over time")
+
+
 def waterfall(run: dict[str, Any], width: int) -> str:
     """A frame's way through the stages, each as long as its median, with a whisker to its p99."""
     stages = run["stages"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 Point = tuple[float, float]
@@ -54,8 +54,8 @@ class Plot:
         Names with units.
     y_log : bool
         A logarithmic y axis; its lowest value must be above 0.
-    x_ticks : sequence of float, optional
-        Instead of round numbers.
+    x_ticks : sequence of float or mapping of float to str, optional
+        Instead of round numbers; a mapping names them.
     margins : (int, int)
         Left and right of the plot, in pixels.
     """
@@ -69,7 +69,7 @@ class Plot:
         x_label: str,
         y_label: str,
         y_log: bool = False,
-        x_ticks: Sequence[float] | None = None,
+        x_ticks: Sequence[float] | Mapping[float, str] | None = None,
         margins: tuple[int, int] = (_LEFT, _RIGHT),
     ) -> None:
         self.width, self.height = size
@@ -184,10 +184,12 @@ class Plot:
         axes = []
         (left, right), (low, high) = self._x, self._y
         narrow = self.width < 480
-        for value in self._x_ticks or ticks(left, right, 4 if narrow else 8):
+        chosen = self._x_ticks or ticks(left, right, 4 if narrow else 8)
+        named = chosen if isinstance(chosen, Mapping) else {value: tick_text(value) for value in chosen}
+        for value, name in named.items():
             x, bottom = self.at(value, low)
             axes.append(f'<path class="tick" d="M{x:.1f} {bottom:.1f}v4"/>')
-            axes.append(_text(x, bottom + 17, tick_text(value), "middle", "axis"))
+            axes.append(_text(x, bottom + 17, name, "middle", "axis"))
         if y_ticks:
             for value in log_ticks(low, high) if self._log else ticks(low, high, 5):
                 start, y = self.at(left, value)

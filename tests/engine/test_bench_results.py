@@ -204,7 +204,7 @@ def test_the_page_loads_nothing_and_shows_every_plot(result, tmp_path):
     assert not re.search(r"(src|href)\s*=|url\(|@import|https?://", text)
     for title in ("Latency over time", "Histogram", "Where a frame&#x27;s time goes", "Machine"):
         assert title in text
-    assert text.count("<svg") == 6  # three plots, wide and narrow
+    assert text.count("<svg") == 8  # four plots, wide and narrow; too short for memory's
     assert "prefers-color-scheme:dark" in text
     assert "not readable here: rapl: no counters" in text
 
@@ -239,6 +239,15 @@ def test_a_long_run_is_drawn_as_a_range_and_stays_small(result, rng):
     text = page(with_latencies(result, rng.normal(10, 1, 40_000)))
     assert 'class="band a"' in text
     assert len(text) < 120_000
+
+
+def test_a_soak_shows_its_memory_over_time(result):
+    result["runs"][0]["series"] |= {
+        "sampled_at": list(range(40)),
+        "rss_mb": [200 + n / 10 for n in range(40)],
+        "celsius": [60.0] * 39 + [None],
+    }
+    assert "Memory over time" in page(result)
 
 
 def test_a_run_without_a_frame_still_makes_a_page(result):
