@@ -155,6 +155,9 @@ def read_frames(
     labelled = any(p.mask for p in itertools.chain(*judging))
     judges = [p for p in _in_turn(judging) if p.mask or not labelled]
     frames = CLIP_FRAMES // 2 if manifest.state else 1
+    calibrating = -(
+        -2 * calibrating // (frames + 1)
+    )  # a stateful model needs frames in a row: fewer pictures
     found = Frames(
         list(_clips(_in_turn(rest), manifest, calibrating, frames)),
         list(_clips(judges, manifest, stills, 1)) if labelled else [],

@@ -18,7 +18,7 @@ from ..engine.manifest import Manifest
 from . import edits, sensitivity
 from .calibration import feeds, read_frames
 from .growth import LIMIT, Growth, Judge, labeller
-from .int8_graph import FLAVOURS, Flavour, quantisable, write_int8
+from .int8_graph import FLAVOURS, Flavour, quantisable, readable, write_int8
 from .onnx_file import load_onnx
 from .ranges import Progress, Sample, TensorRange, collect_ranges, open_ort
 
@@ -111,7 +111,8 @@ def quantise(
         raise UsageError(
             f"{source}: INT8 is calibrated on real pictures, and got none; give a folder of some dozens"
         )
-    ranges = collect_ranges(model, real, histograms=True, progress=progress, step="calibration")
+    read = readable(model, layers)
+    ranges = collect_ranges(model, real, names=read, histograms=True, progress=progress, step="calibration")
     for name, seen in ranges.items():
         if seen.not_finite:
             raise ModelError(f"{source}: {name!r} is NaN or infinite in float32 already")

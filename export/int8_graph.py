@@ -51,6 +51,15 @@ def quantisable(model: onnx.ModelProto) -> list[str]:
     return names
 
 
+def readable(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
+    """The tensors that become bytes when ``layers`` are INT8: only what those read.
+
+    Everything else that reads such a tensor reads its bytes, too. So a residual is added to the exact result
+    of a convolution, and the sum is rounded once.
+    """
+    return {node.input[0] for node in model.graph.node if node.name in layers}
+
+
 def step_for(seen: TensorRange, flavour: Flavour) -> Step:
     """Scale and zero point of a tensor: the span that loses least over the values seen."""
     low, high = best_span(seen, symmetric=flavour == "tensorrt")
@@ -123,31 +132,7 @@ class _Writer:
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
-        self.points = self._points()
-
-    def _points(self) -> set[str]:
-        """Tensors that become bytes: what INT8 layers read, and what is added to their results."""
-        consumers: dict[str, int] = {}
-        maker: dict[str, onnx.NodeProto] = {}
-        for node in self.source.graph.node:
-            for name in node.input:
-                consumers[name] = consumers.get(name, 0) + 1
-            for name in node.output:
-                maker[name] = node
-        points = {node.input[0] for node in self.source.graph.node if node.name in self.layers}
-        for node in self.source.graph.node:
-            if node.op_type != "Add" or any(name in self.weights for name in node.input):
-                continue
-            fused = [name in maker and maker[name].name in self.layers for name in node.input]
-            if any(fused):
-                # the sum is formed where the convolution still has its exact result; the other side comes in
-                # bytes, which halves what is read
-                points.update(
-                    name
-                    for name, own in zip(node.input, fused, strict=True)
-                    if not own and name in self.ranges and name in points
-                )
-        return points
+        self.points = readable(model, layers)
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph

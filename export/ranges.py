@@ -7,7 +7,7 @@ the ranges of the intermediates tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +94,12 @@ def collect_ranges(
     model: onnx.ModelProto,
     samples: Iterable[Sample],
     *,
+    names: Collection[str] | None = None,
     histograms: bool = False,
     progress: Progress | None = None,
     step: str = "ranges",
 ) -> dict[str, TensorRange]:
-    """Run ``model`` on every sample and watch all its float tensors, graph inputs included.
+    """Run ``model`` on every sample and watch its float tensors, graph inputs included.
 
     Parameters
     ----------
@@ -106,6 +107,8 @@ def collect_ranges(
         Not changed.
     samples : iterable of mappings
         Name of each graph input to its array.
+    names : collection of str, optional
+        Which tensors to watch beside the graph's outputs; all by default.
     histograms : bool
         Also count values and channel means: what INT8 needs. Slower.
     progress : callable, optional
@@ -116,12 +119,12 @@ def collect_ranges(
     DeviceUnavailable
         If onnxruntime is not installed.
     """
-    session = open_watched(model)
-    names = [output.name for output in session.get_outputs()]
+    session = open_watched(model, names)
+    watched = [output.name for output in session.get_outputs()]
     found: dict[str, TensorRange] = {}
     total = len(samples) if isinstance(samples, Sized) else 0
     for index, sample in enumerate(samples):
-        arrays = dict(zip(names, session.run(names, dict(sample)), strict=True))
+        arrays = dict(zip(watched, session.run(watched, dict(sample)), strict=True))
         for name, array in {**sample, **arrays}.items():
             if isinstance(array, np.ndarray) and array.dtype.kind == "f":
                 found.setdefault(name, TensorRange(array.dtype.name)).add(array, histogram=histograms)
@@ -130,8 +133,9 @@ def collect_ranges(
     return found
 
 
-def open_watched(model: onnx.ModelProto) -> Any:
-    """An ONNX Runtime session in which every tensor of the main graph is an output, nothing fused."""
+def open_watched(model: onnx.ModelProto, names: Collection[str] | None = None) -> Any:
+    """An ONNX Runtime session in which the tensors ``names`` of the main graph (all of them by default) are
+    outputs; nothing is fused."""
     import onnx
 
     watched = onnx.ModelProto()
@@ -139,7 +143,7 @@ def open_watched(model: onnx.ModelProto) -> Any:
     known = {output.name for output in watched.graph.output}
     for node in model.graph.node:
         for name in node.output:
-            if name and name not in known:
+            if name and name not in known and (names is None or name in names):
                 watched.graph.output.append(onnx.ValueInfoProto(name=name))
                 known.add(name)
     ort = import_onnxruntime()
