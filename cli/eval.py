@@ -122,11 +122,11 @@ def _measure(
     from .console import progress
     from .judged import open_judged
 
-    samples = open_samples(data, cache)
     with (
         open_judged(model, through, device, options) as judged,
         progress(judged.facts["name"], quiet=quiet) as bar,
     ):
+        samples = open_samples(data, cache, plates=judged.predict.begins_with_plate)
         done = evaluate(
             judged.predict,
             samples,

@@ -30,6 +30,8 @@ class Judged:
 class ThroughEngine:
     """A predictor that gives pictures to a session, as ``livecut`` does: refined, and smoothed in clips."""
 
+    begins_with_plate = False
+
     def __init__(self, session: Session) -> None:
         self.session = session
 
@@ -84,7 +86,12 @@ def open_judged(model: str, through: str, device: str, options: Mapping[str, Any
         "mparams": extra["params"] / 1e6 if "params" in extra else None,
         "gmac": extra.get("gmacs"),
     }
-    if through == "network":
+    if manifest.begins_with == "plate" and through == "engine":
+        raise UsageError(
+            f"--through engine: {manifest.name} begins with a clean plate: a session takes one, and each "
+            "picture here has its own; use --through network"
+        )
+    if through == "network" or manifest.begins_with == "plate":
         from ..training.predictors import open_predictor
 
         network = "network alone"

@@ -87,11 +87,14 @@ def measure(
     """Measure each sample with the metrics called ``names``.
 
     The model forgets what it has seen before every picture, but within a clip only before the first frame.
+    One that begins with a clean plate is then shown the sample's.
     """
     clip = ""
     for sample in samples:
         if not sample.clip or sample.clip != clip:
             predict.reset()
+            if predict.begins_with_plate and sample.plate is not None:
+                predict(sample.plate)
         clip = sample.clip
         predicted = predict(sample.image)
         values = {name: getattr(metrics, name)(predicted, sample.alpha) for name in names if name != "max_f"}

@@ -6,6 +6,7 @@ In the given folder and every one below it, whichever of these fits first:
     NAME.* or NAME_i.*       NAME_mask.*           also NAME_alpha, NAME_matte, NAME_a; "-" serves as "_"
     NAME.jpg                 NAME.png
 
+For models that begin with a clean plate: ``plates/NAME.*`` beside the pictures, ``NAME_plate.*``, ``NAME_p.*``.
 A folder inside ``clips/`` is a clip: its pictures, in the order of their names, are frames. An alpha is read
 as it is, 0 background to full scale subject: grey, 8 or 16 bits, or the alpha channel where it has one.
 """
@@ -27,6 +28,8 @@ from .data.catalogue import FOLDERS, read_catalogue
 IMAGE_FOLDERS = ("images", "image", "img", "im", "rgb")
 ALPHA_FOLDERS = ("masks", "mask", "alphas", "alpha", "gt", "pha")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PLATE_FOLDERS = ("plates", "plate")
+PLATE_ENDING = re.compile(r"(.+)[_-](plate|p)$", re.IGNORECASE)
 ALPHA_ENDING = re.compile(r"(.+)[_-](mask|alpha|matte|a)$", re.IGNORECASE)
 IMAGE_ENDING = re.compile(r"(.+)[_-](i|image|rgb)$", re.IGNORECASE)
 CLIPS = "clips"
@@ -40,17 +43,19 @@ class Pair:
     mask: Path
     group: str
     clip: str = ""
+    plate: Path | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture, uint8 (H, W, 3) RGB, and its alpha, float32 (H, W), 0..1."""
+    """A picture, uint8 (H, W, 3) RGB, its alpha, float32 (H, W), 0..1, and the same place empty, if known."""
 
     name: str
     group: str
     image: np.ndarray
     alpha: np.ndarray
     clip: str = ""
+    plate: np.ndarray | None = None
 
 
 @dataclass
@@ -65,7 +70,9 @@ class Samples:
     skipped: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.pairs) if self.packed is None else len(self.packed)
+        if self.packed is None:
+            return len(self.pairs)
+        return sum(item.kind == "pair" for item in self.packed.items)
 
     def __iter__(self) -> Iterator[Sample]:
         if self.packed is not None:
@@ -74,20 +81,29 @@ class Samples:
         for pair in self.pairs:
             try:
                 image, alpha = read_pair(pair)
+                plate = None if pair.plate is None else read_picture(pair.plate)
+                if plate is not None and plate.shape != image.shape:
+                    raise ValueError(f"{pair.plate}: plate and picture differ in size")
             except ValueError as error:
                 self.skipped.append(str(error))
                 continue
-            yield Sample(pair.image.name, pair.group, image, alpha, pair.clip)
+            yield Sample(pair.image.name, pair.group, image, alpha, pair.clip, plate)
 
 
 def packed_samples(packed: Packed) -> Iterator[Sample]:
-    """The pairs of packed training data."""
+    """The pairs of packed training data, with the plates that are packed with them."""
+    plates = {item.image.name: index for index, item in enumerate(packed.items) if item.kind == "plate"}
     for index, item in enumerate(packed.items):
+        if item.kind != "pair":
+            continue
         rgba = packed[index]
-        yield Sample(item.image.name, item.folder, rgba[..., :3], rgba[..., 3].astype(np.float32) / 255)
+        place = plates.get(item.image.name.replace("_i.", "_p."))
+        plate = None if place is None else packed[place]
+        alpha = rgba[..., 3].astype(np.float32) / 255
+        yield Sample(item.image.name, item.folder, rgba[..., :3], alpha, plate=plate)
 
 
-def open_samples(folder: Path, cache: Path) -> Samples:
+def open_samples(folder: Path, cache: Path, *, plates: bool = False) -> Samples:
     """What ``folder`` has to measure on: a training data folder's held-out pairs, or every pair of any other.
 
     Parameters
@@ -98,6 +114,8 @@ def open_samples(folder: Path, cache: Path) -> Samples:
         measured at full size.
     cache : Path
         Where the decoded pictures of a training data folder are kept.
+    plates : bool
+        Only pictures that have a clean plate.
 
     Raises
     ------
@@ -109,11 +127,27 @@ def open_samples(folder: Path, cache: Path) -> Samples:
         raise SourceError(f"{folder}: no such folder; expected pictures with masks")
     if any((folder / name / "images").is_dir() for name in FOLDERS):
         catalogue = read_catalogue(folder)
-        packed = pack([item for item in catalogue.items if item.validation and item.kind == "pair"], cache)
+        held_out = [item for item in catalogue.items if item.validation and item.kind in ("pair", "plate")]
+        bare = {item.image.name for item in held_out if item.kind == "plate"} if plates else set()
+        chosen = [
+            item
+            for item in held_out
+            if item.image.name in bare
+            or (item.kind == "pair" and (not plates or item.image.name.replace("_i.", "_p.") in bare))
+        ]
+        packed = pack(chosen, cache)
         if not len(packed):
-            raise SourceError(f"{folder}: a training data folder without a single held-out pair")
+            wanted = "held-out pair with a clean plate" if plates else "held-out pair"
+            raise SourceError(f"{folder}: a training data folder without a single {wanted}")
         return Samples(packed=packed, skipped=list(packed.skipped))
     samples = find_pairs(folder)
+    if plates and samples.pairs:
+        samples.pairs = [pair for pair in samples.pairs if pair.plate is not None]
+        if not samples.pairs:
+            raise SourceError(
+                f"{folder}: no picture with a clean plate in it, which the model begins with; "
+                "expected plates/NAME.* or NAME_plate.*"
+            )
     if not samples.pairs:
         without = f"; {len(samples.skipped)} pictures without an alpha" if samples.skipped else ""
         raise SourceError(
@@ -131,17 +165,24 @@ def find_pairs(root: Path) -> Samples:
             place = folder.parent.relative_to(root)
             alphas = {path.stem: path for path in _pictures(masks)}
             matched = [(image, alphas.get(image.stem)) for image in _pictures(folder)]
-        elif folder.name.lower() in ALPHA_FOLDERS and _beside(folder, IMAGE_FOLDERS):
+            beside = _beside(folder, PLATE_FOLDERS)
+            plates = {} if beside is None else {path.stem: path for path in _pictures(beside)}
+        elif folder.name.lower() in (*ALPHA_FOLDERS, *PLATE_FOLDERS) and _beside(folder, IMAGE_FOLDERS):
             continue
         else:
             place = folder.relative_to(root)
-            matched = _by_ending(_pictures(folder))
+            named = {path: PLATE_ENDING.match(path.stem) for path in _pictures(folder)}
+            plates = {match[1]: path for path, match in named.items() if match}
+            matched = _by_ending([path for path, match in named.items() if not match])
         clip = place.as_posix() if CLIPS in place.parts[:-1] else ""
         for image, alpha in matched:
             if alpha is None:
                 found.skipped.append(f"{image}: no alpha of that name")
             else:
-                found.pairs.append(Pair(image, alpha, place.as_posix(), clip))
+                stem = image.stem
+                match = IMAGE_ENDING.match(stem)
+                plate = plates.get(stem) or plates.get(match[1] if match else stem)
+                found.pairs.append(Pair(image, alpha, place.as_posix(), clip, plate))
     return found
 
 
@@ -153,10 +194,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         If a file does not decode, or the sizes differ; the file is named.
     """
-    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{pair.image}: does not decode")
-    # The orientation that a camera noted is applied to the picture; an alpha has none.
+    image = read_picture(pair.image)
     alpha = cv2.imread(str(pair.mask), cv2.IMREAD_UNCHANGED)
     if alpha is None:
         raise ValueError(f"{pair.mask}: does not decode")
@@ -168,7 +206,15 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
             f"the picture {image.shape[1]}x{image.shape[0]}"
         )
     full = 255 if alpha.dtype == np.uint8 else 65535 if alpha.dtype == np.uint16 else 1.0
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (alpha / full).astype(np.float32)
+    return image, (alpha / full).astype(np.float32)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """A picture, uint8 (H, W, 3) RGB, turned as its camera noted. Raises ValueError if it does not decode."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path}: does not decode")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from .data.geometry import PAD_VALUE
 from .device import autocast
 from .model.build import build_network
 from .model.network import count_gmacs, count_parameters
+from .model.plate import PlateNetwork
 
 Size = tuple[int, int]
 Run = Callable[[np.ndarray], np.ndarray]
@@ -26,7 +27,9 @@ MEAN = STD = (127.5, 127.5, 127.5)  # of a network's input: RGB in 0..255 to -1.
 
 
 class Predictor(Protocol):
-    """Alpha of one picture after another."""
+    """Alpha of one picture after another. Where ``begins_with_plate``, the first is to be the empty place."""
+
+    begins_with_plate: bool
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Alpha float32 (H, W), 0..1, of ``image``, uint8 (H, W, 3) RGB of any size."""
@@ -71,6 +74,7 @@ class Framed:
     ) -> None:
         self.run, self.sizes_wh, self.forget = run, tuple(sizes_wh), forget
         self.facts: dict[str, Any] = {}
+        self.begins_with_plate = False
         self.mean, self.std, self.order, self.fit, self.pad_value = mean, std, order, fit, pad_value
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -114,15 +118,19 @@ def torch_predictor(
 ) -> Framed:
     """A predictor of a network in evaluation mode on ``device``, the CPU by default.
 
-    A network with a memory is given its state from picture to picture; ``reset`` begins anew.
+    A network with a memory is given its state from picture to picture, one with a plate takes the first
+    picture for it; ``reset`` begins anew.
     """
     device = device or torch.device("cpu")
+    takes_plate = isinstance(network, PlateNetwork)
     remembers = getattr(network, "memory", None) is not None
     state: dict[str, torch.Tensor] = {}
 
     def run(x: np.ndarray) -> np.ndarray:
         image = torch.from_numpy(x).to(device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device, bfloat16):
+            if takes_plate:
+                return network(image, state.setdefault("plate", image))[0, 0].float().cpu().numpy()
             if not remembers:
                 return network(image)[0, 0].float().cpu().numpy()
             before = state.get("previous")
@@ -131,7 +139,9 @@ def torch_predictor(
             alpha, state["previous"] = network.step(image, before)  # type: ignore[operator]
         return alpha[0, 0].float().cpu().numpy()
 
-    return Framed(run, sizes_wh, forget=state.clear)
+    predictor = Framed(run, sizes_wh, forget=state.clear)
+    predictor.begins_with_plate = takes_plate
+    return predictor
 
 
 def onnx_predictor(
@@ -181,10 +191,12 @@ def onnx_predictor(
         state.update({tensor.input: value for tensor, value in zip(tensors, after, strict=True)})
         return alpha[0, 0]
 
-    return Framed(
+    predictor = Framed(
         run, manifest.sizes_wh, mean=manifest.mean, std=manifest.std, order=manifest.color, fit=manifest.fit,
         pad_value=manifest.pad_value, forget=state.clear,
     )  # fmt: skip
+    predictor.begins_with_plate = manifest.begins_with == "plate"
+    return predictor
 
 
 def open_predictor(path: Path, device: torch.device | None = None) -> Framed:

@@ -15,6 +15,7 @@ import bundles
 from livecut.cli.main import app
 from livecut.engine.errors import SourceError
 from livecut.training import evaluate, metrics, pairs, smoke
+from livecut.training.data.holdout import is_validation
 from livecut.training.pairs import Sample, Samples
 
 SIZE_WH = (64, 32)
@@ -48,6 +49,8 @@ def bundle_with_memory(tmp_path_factory):
 
 class RedAsAlpha:
     """A predictor; counts how often it was told to forget."""
+
+    begins_with_plate = False
 
     def __init__(self):
         self.resets = 0
@@ -141,6 +144,63 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(folder, tmp_path):
     assert "fair.png: alpha is 20x20, the picture 64x32" in said
     assert "bad.png: does not decode" in said
     assert len(samples.skipped) == 3
+
+
+def test_plates_are_found_beside_the_pictures_and_by_ending(tmp_path):
+    for place in ("images", "masks", "plates"):
+        write(tmp_path / "set" / place / "x.png", red(0.5))
+    write(tmp_path / "set" / "images" / "y.png", red(0.5))
+    write(tmp_path / "set" / "masks" / "y.png", mask(0.5))
+    for ending in ("i", "p", "a"):
+        write(tmp_path / "set" / "flat" / f"z_{ending}.png", red(0.5))
+    every = pairs.open_samples(tmp_path / "set", tmp_path / "cache")
+    assert [(sample.name, sample.plate is None) for sample in every] == [
+        ("z_i.png", False), ("x.png", False), ("y.png", True),
+    ]  # fmt: skip
+    with_plates = pairs.open_samples(tmp_path / "set", tmp_path / "cache", plates=True)
+    assert [sample.name for sample in with_plates] == ["z_i.png", "x.png"]
+    (tmp_path / "set" / "flat" / "z_p.png").unlink()
+    (tmp_path / "set" / "plates" / "x.png").unlink()
+    with pytest.raises(SourceError, match="no picture with a clean plate"):
+        pairs.open_samples(tmp_path / "set", tmp_path / "cache", plates=True)
+
+
+def test_a_plate_of_another_size_is_named_and_left_out(folder, tmp_path):
+    write(folder / "plates" / "good.png", red(0.5, (20, 20)))
+    samples = pairs.open_samples(folder, tmp_path / "cache")
+    assert [sample.name for sample in samples] == ["bad.png", "fair.png"]
+    assert samples.skipped == [f"{folder / 'plates' / 'good.png'}: plate and picture differ in size"]
+
+
+def test_of_a_training_folder_the_renders_have_plates(data_folder, tmp_path):
+    with pytest.raises(SourceError, match="without a single held-out pair with a clean plate"):
+        pairs.open_samples(data_folder, tmp_path / "cache", plates=True)
+    number = next(number for number in range(10_000) if is_validation(f"{number:05d}_i.jpg"))
+    for ending in ("i.jpg", "a.png", "p.jpg"):
+        write(
+            data_folder / "renders" / f"{number:05d}_{ending}", red(0.5) if ending != "a.png" else mask(0.5)
+        )
+    (sample,) = pairs.open_samples(data_folder, tmp_path / "cache", plates=True)
+    assert sample.name == f"{number:05d}_i.jpg"
+    assert sample.plate.shape == sample.image.shape
+    assert len(pairs.open_samples(data_folder, tmp_path / "cache")) == 3
+
+
+def test_a_model_that_begins_with_a_plate_is_shown_each_pictures_own(tmp_path):
+    seen = []
+
+    class Begins(RedAsAlpha):
+        begins_with_plate = True
+
+        def __call__(self, image):
+            seen.append(int(image[0, 0, 0]))
+            return super().__call__(image)
+
+    alpha = np.zeros((4, 4), np.float32)
+    image, plate = np.full((4, 4, 3), 10, np.uint8), np.full((4, 4, 3), 20, np.uint8)
+    given = Given(Sample(f"{k}.png", "g", image + k, alpha, plate=plate + k) for k in range(2))
+    evaluate.evaluate(Begins(), given)
+    assert seen == [20, 10, 21, 11]
 
 
 def test_a_folder_without_pairs_is_refused_with_the_names_it_should_have(tmp_path):
