@@ -6,7 +6,7 @@ In the given folder and every one below it, whichever of these fits first:
     NAME.* or NAME_i.*       NAME_mask.*           also NAME_alpha, NAME_matte, NAME_a; "-" serves as "_"
     NAME.jpg                 NAME.png
 
-For models that begin with a clean plate: ``plates/NAME.*`` beside the pictures, ``NAME_plate.*``, ``NAME_p.*``.
+For models that begin with a clean plate, ``plates/NAME.*`` beside the pictures, or ``NAME_plate.*``.
 A folder inside ``clips/`` is a clip: its pictures, in the order of their names, are frames. An alpha is read
 as it is, 0 background to full scale subject: grey, 8 or 16 bits, or the alpha channel where it has one.
 """
