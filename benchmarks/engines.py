@@ -1,8 +1,8 @@
 """``python -m benchmarks.engines``: TensorRT engines of the shipped models, and the passports they get.
 
-Builds with ``livecut export`` for every GPU that the library here builds for, into a temporary folder, and keeps
-the passports as JSON: what was built, of what, and which precision was found by which evidence. The engines
-themselves are thrown away; nobody else could run them. Needs the extra ``livecut[rtx]``, and no GPU.
+Builds with ``livecut export`` for every GPU that the library here builds for, into a temporary folder, and
+keeps the passports as JSON: what was built, of what, and which precision was found by which evidence. The
+engines themselves are thrown away; nobody else could run them. Needs the extra ``livecut[rtx]``, and no GPU.
 
 ``--table`` prints the table of the README from the newest of these files.
 """

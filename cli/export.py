@@ -93,7 +93,8 @@ def export(
     into_bundle: Annotated[
         bool,
         typer.Option(
-            "--into-bundle", help="With --to int8: put the result into the model itself, as a variant."
+            "--into-bundle",
+            help="With --to int8 or fp16: put the result into the model itself, as a variant.",
         ),
     ] = False,
     recipe: Annotated[

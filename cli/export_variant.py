@@ -1,4 +1,4 @@
-"""``livecut export MODEL --to int8 --calibrate FOLDER --into-bundle``: the model's own INT8 variant."""
+"""``livecut export MODEL --to fp16|int8 --into-bundle``: another precision of a model, in its own bundle."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ def put_into_bundle(
     from ..engine.registry import find_bundle
     from ..export.variants import INT8_FILE, add_int8
 
-    if options.target != "int8" or options.devices:
-        raise UsageError("--into-bundle: is for --to int8 without --device: what the engine takes on a CPU")
+    if options.target not in ("fp16", "int8") or options.devices:
+        raise UsageError(
+            "--into-bundle: is for --to int8 (what runs on a CPU) and --to fp16 (what TensorRT engines are "
+            "built from), without --device"
+        )
     if out is not None:
         raise UsageError(
             f"-o {out}: does not go with --into-bundle, which writes into the model's own folder"
         )
+    if options.target == "fp16":
+        return _put_fp16(find_bundle(model), options, calibrate, command, quiet=quiet)
     if not calibrate:
         raise UsageError(
             "INT8 is calibrated on pictures of what will be cut out: give a folder, --calibrate FOLDER"
@@ -52,6 +57,29 @@ def put_into_bundle(
         print(_line(folder / INT8_FILE, passport, len(report.kept_higher)), file=sys.stderr)
         for problem in report.problems:
             print(f"forced: {problem}", file=sys.stderr)
+    return passport
+
+
+def _put_fp16(
+    folder: Path, options: Options, pictures: Sequence[Path], command: str, *, quiet: bool
+) -> Passport:
+    from ..engine.samples import find_samples
+    from ..export.variant_fp16 import FP16_FILE, add_fp16
+
+    with StepLines(quiet=quiet) as lines:
+        passport, report = add_fp16(
+            folder,
+            find_samples(pictures),
+            keep=options.keep,
+            command=command,
+            progress=lambda part, share: lines.progress("fp16", part, share),
+        )
+    if not quiet:
+        print(
+            f"{folder / FP16_FILE}: {report.half} layers in fp16, {report.single} in fp32; alpha differs by "
+            f"{passport.parity['max_abs']:.1e} at most, {passport.parity['mean_abs']:.1e} on average",
+            file=sys.stderr,
+        )
     return passport
 
 

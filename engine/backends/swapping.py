@@ -63,7 +63,7 @@ class SwappingBackend(Backend):
     """The TensorRT engine of a model, and its ONNX file meanwhile.
 
     The recurrent state of a stream starts anew when the engine takes over: it lives on another device, in
-    another precision. A frame later it has caught up with what it sees.
+    another precision. That is said in the log.
 
     Parameters
     ----------
@@ -258,7 +258,12 @@ class SwappingBackend(Backend):
 
     def new_buffer(self) -> HostBuffer:
         inner = self._running()
-        buffer = _Buffer(inner, inner.new_buffer())
+        try:
+            buffer = _Buffer(inner, inner.new_buffer())
+        except BackendError as error:
+            self._engine_failed(inner, error)
+            inner = self._running()
+            buffer = _Buffer(inner, inner.new_buffer())
         self._buffers.add(buffer)
         return buffer
 

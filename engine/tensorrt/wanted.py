@@ -122,8 +122,8 @@ def find_wanted(manifest: Manifest, size_wh: tuple[int, int], precision: str, pl
         precision = next(name for name in AUTO if name in manifest.variants or name == "fp32")
     if precision == "fp32":
         return Wanted(manifest, size_wh, precision, manifest.model_path, manifest.sha256, place)
-    # TensorRT's int8 graphs have no zero points, so a bundle may have one for it beside that for the CPU.
-    variant = manifest.variants.get(f"{precision}-tensorrt") or manifest.variants.get(precision)
+    # TensorRT's int8 graphs have no zero points: they are others than those for the CPU.
+    variant = manifest.variants.get("int8-tensorrt" if precision == "int8" else precision)
     if variant is None:
         there = ", ".join(["fp32", *manifest.variants])
         raise DeviceUnavailable(

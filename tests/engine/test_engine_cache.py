@@ -48,7 +48,7 @@ def test_auto_takes_the_lowest_precision_there_is_a_graph_for(tiny_model, tmp_pa
         find_wanted(manifest, SIZE_WH, "fp16", ORIN)
     variants = {
         "fp16": {"file": "model-fp16.onnx", "sha256": "ab"},
-        "int8": {"file": "i.onnx", "sha256": "cd"},
+        "int8": {"file": "cpu.onnx", "sha256": "cd"},
     }
     folder = bundles.write_bundle(tmp_path / "tiny", bundles.red_as_alpha(), variants=variants)
     wanted = find_wanted(Manifest.load(folder), SIZE_WH, "auto", ORIN)
@@ -57,7 +57,11 @@ def test_auto_takes_the_lowest_precision_there_is_a_graph_for(tiny_model, tmp_pa
         folder / "model-fp16.onnx",
         "ab",
     )
-    assert find_wanted(Manifest.load(folder), SIZE_WH, "int8", ORIN).source_sha256 == "cd"
+    with pytest.raises(DeviceUnavailable, match=r"precision int8: .* has fp32, fp16, int8; make one"):
+        find_wanted(Manifest.load(folder), SIZE_WH, "int8", ORIN)  # that one is for the CPU
+    variants["int8-tensorrt"] = {"file": "gpu.onnx", "sha256": "ef"}
+    folder = bundles.write_bundle(tmp_path / "tiny", bundles.red_as_alpha(), variants=variants)
+    assert find_wanted(Manifest.load(folder), SIZE_WH, "int8", ORIN).source_sha256 == "ef"
 
 
 def test_a_machine_without_a_gpu_is_no_place_for_engines(monkeypatch):

@@ -108,7 +108,8 @@ def test_the_command_makes_it_and_says_what_it_costs(bundle, pictures):
     ("more", "message"),
     [
         (["--to", "int8"], "give a folder, --calibrate FOLDER"),
-        (["--to", "fp16"], "--into-bundle: is for --to int8"),
+        (["--to", "onnx"], "--into-bundle: is for --to int8"),
+        (["--to", "fp16", "--calibrate", "nowhere"], "nowhere"),
         (["--to", "int8", "-o", "elsewhere"], "-o elsewhere: does not go with --into-bundle"),
         (["--to", "int8", "--calibrate", "nowhere"], "expected a folder of pictures, nowhere is none"),
     ],
