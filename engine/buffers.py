@@ -67,6 +67,10 @@ class Slot:
     buffer: HostBuffer | None = None
     in_flight: bool = False
     """Between ``Session.submit`` and ``Session.collect``: ``buffer`` belongs to the device."""
+    whole: Any = None
+    """Who does this frame as a whole on the device, see ``whole_frame``; None where only the network is."""
+    lane: Any = None
+    """Its memory there."""
     geometry: Any = None
     small: np.ndarray | None = None
     """The frame at network size, uint8 ``(h, w, 3)`` RGB: the guide for refining."""

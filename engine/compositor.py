@@ -115,6 +115,16 @@ class Compositor:
                 f"got {type(background).__name__}"
             )
 
+    def still_background(self, frame_wh: tuple[int, int]) -> Any:
+        """What lies behind every frame of this size: a colour, ``"blur"``, a picture uint8 ``(h, w, 3)`` in
+        the channel order of the output, or None. UsageError for a video, of which each frame has another."""
+        if self._video is not None:
+            raise UsageError("background: each frame has another")
+        if self._blur or self._picture is None:
+            return "blur" if self._blur else self._color
+        self._frame_wh, self._input_wh, self._fitted = frame_wh, None, None
+        return self._cover(self._picture)
+
     def compose(
         self,
         slot: Slot,

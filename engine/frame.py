@@ -64,3 +64,22 @@ class Frame:
     def __repr__(self) -> str:
         shapes = "+".join("x".join(map(str, plane.shape)) for plane in self.planes)
         return f"Frame({self.format} {shapes}, index={self.index}, pts_seconds={self.pts_seconds:.3f})"
+
+
+def as_frame(image: np.ndarray | Frame) -> Frame:
+    """A frame of one picture; an array is RGB, RGBA or grey (see ``Session.matte``)."""
+    if isinstance(image, Frame):
+        return image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        came = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"image: expected a uint8 array or a Frame, got {came}")
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in image.shape:
+        raise ValueError(f"image: expected shape (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    image = np.ascontiguousarray(image)
+    alpha = np.ascontiguousarray(image[..., 3]) if channels == 4 else None
+    return Frame((image,), "RGBA" if channels == 4 else "RGB", 0, 0.0, 0.0, alpha=alpha)

@@ -136,7 +136,7 @@ class Pipeline:
         try:
             info = self._next()
             if info is not None:
-                self.session.warm_up((info.width, info.height))
+                self.session.warm_up((info.width, info.height), self.compositor)
                 self.session.reset()
                 self.sink.open(self._stream_info(info))
                 sink_is_open = True

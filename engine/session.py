@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from . import registry
+from . import registry, whole_frame
+from .alpha import check_alpha
 from .backends import Backend, BackendInfo, select_backend
 from .backends.base import PRECISIONS
 from .buffers import Slot, aligned_zeros
 from .compositor import Compositor
-from .errors import BackendError, ModelError, UsageError
-from .frame import Frame
+from .errors import BackendError, UsageError
+from .frame import Frame, as_frame
 from .manifest import Manifest
 from .plate import open_plate
 from .threads import available_cpus
@@ -26,8 +28,6 @@ from .threads import available_cpus
 log = logging.getLogger("livecut")
 MOST_THREADS = 8
 """Default at most: for networks of a GMAC, more threads spend longer meeting each other than they save."""
-ALPHA_SLACK = 0.01
-"""How far outside 0..1 an alpha may lie: bf16 has 8 bits of precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,9 @@ class Session:
     on_gpu : bool, optional
         True: on a GPU from the first frame to the last, or an error. False: ``auto`` takes a CPU. By default
         a GPU where one can be used; the CPU goes on, and says so, where it cannot any more.
+    post : str
+        Where a stream's full-resolution work is done: ``cpu``, ``gpu``, or ``auto``, whichever is measured to
+        be faster at its start. Single pictures are done on the CPU.
     rebuild : bool
         Whether a TensorRT engine that is missing or does not fit is built, in the background.
 
@@ -97,10 +100,13 @@ class Session:
         decontaminate: bool = True,
         plate: str | Path | np.ndarray | None = None,
         on_gpu: bool | None = None,
+        post: str = "auto",
         rebuild: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if post not in whole_frame.PLACES:
+            raise UsageError(f"post: expected one of {', '.join(whole_frame.PLACES)}, got {post!r}")
         if threads is not None and threads < 1:
             raise UsageError(f"threads: expected at least 1, got {threads}")
         self.manifest: Manifest = registry.load_manifest(model)
@@ -111,7 +117,8 @@ class Session:
             self._make_backend, self.reason = select_backend(backend, on_gpu=on_gpu, rebuild=rebuild)
         else:
             self._make_backend, self.reason = backend, "given by the caller"
-        self.temporal = temporal
+        self.temporal, self.post = temporal, post
+        self._whole: whole_frame.WholeFrames | None = None
         self._plate = open_plate(plate, self.manifest, self.threads)
         self._smoother: kernels.TemporalSmoother | None = None
         self._smoothed_wh = (0, 0)
@@ -132,13 +139,17 @@ class Session:
         engine = next(iter(self._engines.values()), None)
         return (engine or self._engine(self.size_wh or self.manifest.sizes_wh[0])).info
 
-    def warm_up(self, frame_wh: tuple[int, int]) -> BackendInfo:
-        """Compile for frames of this size and run once, so that the first frame is not a slow one."""
-        engine = self._engine(self._input_size(frame_wh))
+    def warm_up(self, frame_wh: tuple[int, int], compositor: Compositor | None = None) -> BackendInfo:
+        """Compile for frames of this size and run once, so that the first frame is not a slow one. With the
+        ``compositor`` of a stream, also settle where its full-resolution work is done (``post``)."""
+        engine = self._engine(self.input_size(frame_wh))
         engine.warm_up()
+        if compositor is not None:
+            self._whole = whole_frame.choose(self, engine, compositor, frame_wh, self._whole)
         return engine.info
 
-    def _input_size(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
+    def input_size(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
+        """The network's input size (width, height) for frames of this size."""
         return self.size_wh or self.manifest.size_for(frame_wh)
 
     def _engine(self, input_wh: tuple[int, int]) -> Backend:
@@ -173,8 +184,15 @@ class Session:
         """
         if slot.in_flight:
             self.collect(slot)  # a frame that was given up: its buffer is the device's until then
+        slot.whole = self._whole if self._whole is not None and self._whole.takes(frame) else None
+        if slot.whole is not None:
+            try:
+                slot.whole.preprocess(frame, slot)
+                return
+            except BackendError as error:
+                self._leave_whole(slot, frame, error)
         frame_wh = (frame.width, frame.height)
-        if slot.frame_wh != frame_wh or slot.engine not in self._engines.values():
+        if slot.frame_wh != frame_wh or slot.buffer is None or slot.engine not in self._engines.values():
             self._fit_slot(slot, frame_wh)
         manifest = self.manifest
         kernels.preprocess(
@@ -196,10 +214,10 @@ class Session:
     def _fit_slot(self, slot: Slot, frame_wh: tuple[int, int]) -> None:
         if self._plate is not None:
             self._plate.check(frame_wh)
-        input_wh = self._input_size(frame_wh)
+        input_wh = self.input_size(frame_wh)
         engine = self._engine(input_wh)
         slot.geometry = kernels.fit(frame_wh, input_wh, self.manifest.fit)
-        if slot.engine is not engine:
+        if slot.engine is not engine or slot.buffer is None:
             slot.buffer = engine.new_buffer()
             slot.small = aligned_zeros((input_wh[1], input_wh[0], 3), np.uint8)
             slot.engine = engine
@@ -223,6 +241,10 @@ class Session:
         """
         engine = slot.engine
         with engine.thread_context():
+            if slot.whole is not None:
+                slot.in_flight = True
+                slot.whole.submit(slot)
+                return
             if self._state_of is not engine:
                 self._state, self._state_of = engine.begin(), engine
             self._state = engine.submit(slot.buffer, self._state)
@@ -233,7 +255,10 @@ class Session:
         if slot.in_flight:
             slot.in_flight = False
             with slot.engine.thread_context():
-                slot.engine.collect(slot.buffer)
+                if slot.whole is not None:
+                    slot.whole.collect(slot)
+                else:
+                    slot.engine.collect(slot.buffer)
 
     def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
         """Check and smooth the slot's alpha, and compose the output frame from it.
@@ -254,7 +279,9 @@ class Session:
         ModelError
             If its values lie outside 0..1.
         """
-        self._check_alpha(slot)
+        if slot.whole is not None:
+            return slot.whole.finish(slot, out)
+        check_alpha(slot.buffer.alpha, slot, self.manifest.name)  # type: ignore[union-attr]
         if self.temporal:
             self._smooth(slot)
         return compositor.compose(
@@ -268,29 +295,35 @@ class Session:
         alpha = slot.buffer.alpha  # type: ignore[union-attr]
         self._smoother.smooth(alpha, slot.small, threads=self.threads)  # type: ignore[arg-type]
 
-    def _check_alpha(self, slot: Slot) -> None:
-        alpha = slot.buffer.alpha  # type: ignore[union-attr]
-        low, high = float(alpha.min()), float(alpha.max())
-        if low >= -ALPHA_SLACK and high <= 1 + ALPHA_SLACK:
-            return
-        where = f"{self.manifest.name}: frame {slot.frame.index}"
-        if np.isfinite(low) and np.isfinite(high):
-            raise ModelError(
-                f"{where}: expected alpha in 0..1, the network returned {low:.3g}..{high:.3g}; "
-                "the model must end in a sigmoid or a clamp"
-            )
-        info = slot.engine.info
-        raise BackendError(
-            f"{where}: the network returned NaN or infinity on {info.name} at {info.precision}; "
-            "try --precision fp32"
-        )
-
     def reset(self) -> None:
         """Forget the previous frames: the next one is the first of a stream. Not while a frame is in
         flight."""
         self._state = self._state_of = None
+        if self._whole is not None:
+            self._whole.reset()
         if self._smoother is not None:
             self._smoother.reset()
+
+    @contextmanager
+    def using(self, whole: whole_frame.WholeFrames | None) -> Iterator[None]:
+        """Do frames in ``whole``, or with None on the CPU around the network, for a ``with`` block."""
+        before, self._whole = self._whole, whole
+        try:
+            yield
+        finally:
+            self._whole = before
+
+    def do_again(self, slot: Slot, error: BackendError) -> None:
+        """The device failed a whole frame: whoever serves the model now does it, and those to come."""
+        self._leave_whole(slot, slot.frame, error)
+        self.preprocess(slot.frame, slot)
+        self.infer(slot)
+
+    def _leave_whole(self, slot: Slot, frame: Frame, error: BackendError) -> None:
+        if self._whole is slot.whole:
+            log.warning("full-resolution work on the CPU from frame %d on: %s", frame.index, error)
+            self._whole = None
+        slot.whole = None
 
     # -- single pictures
 
@@ -324,7 +357,8 @@ class Session:
         compositor = self._compositors.get(output)
         if compositor is None:
             compositor = self._compositors[output] = Compositor(output)
-        self.preprocess(frame, slot)
+        with self.using(None):
+            self.preprocess(frame, slot)
         self.infer(slot)
         try:
             return self.postprocess(slot, compositor)
@@ -338,7 +372,7 @@ class Session:
         with self._lock:
             self._closed = True
             engines, self._engines = list(self._engines.values()), {}
-        self._state = self._state_of = self._slot = None
+        self._state = self._state_of = self._slot = self._whole = None
         for engine in engines:
             engine.close()
 
@@ -347,25 +381,6 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def as_frame(image: np.ndarray | Frame) -> Frame:
-    """A frame of one picture; an array is RGB, RGBA or grey (see ``Session.matte``)."""
-    if isinstance(image, Frame):
-        return image
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        came = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"image: expected a uint8 array or a Frame, got {came}")
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in image.shape:
-        raise ValueError(f"image: expected shape (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    image = np.ascontiguousarray(image)
-    alpha = np.ascontiguousarray(image[..., 3]) if channels == 4 else None
-    return Frame((image,), "RGBA" if channels == 4 else "RGB", 0, 0.0, 0.0, alpha=alpha)
 
 
 def _checked_size(size_wh: tuple[int, int] | None, manifest: Manifest) -> tuple[int, int] | None:

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from livecut.engine.buffers import aligned_zeros
 from livecut.engine.errors import DeviceLost
+
+POISON = 0xFF  # NaN as float32
 
 
 class Hazard(AssertionError):
@@ -55,48 +58,47 @@ def span(array):
 
 
 class Memory:
-    """Blocks of device memory, and page-locked arrays with the addresses they are mapped to."""
+    """Blocks of device memory and page-locked arrays. Addresses are real, so that emulated kernels find them,
+    and never used again, so that what is freed is known to be."""
 
     def __init__(self):
         self.blocks = {}  # pointer -> bytes
-        self.host = {}  # address of a page-locked array -> (nbytes, mapped pointer)
-        self._next = 0x7000_0000_0000
+        self.host = {}  # address of a page-locked array -> nbytes
+        self._freed = []
 
-    def address(self, nbytes):
-        pointer, self._next = self._next, self._next + (nbytes + 511) // 512 * 512 + 4096
-        return pointer
+    def take(self, nbytes):
+        block = aligned_zeros((nbytes,), np.uint8, 256)
+        block.fill(POISON)
+        self.blocks[block.ctypes.data] = block
+        return block.ctypes.data
+
+    def free(self, pointer):
+        self._freed.append(self.blocks.pop(pointer))
 
     def array(self, pointer, shape, dtype):
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        for start, block in self.blocks.items():
-            if start <= pointer and pointer + nbytes <= start + len(block):
-                return block[pointer - start : pointer - start + nbytes].view(dtype).reshape(shape)
-        for start, (size, mapped) in self.host.items():
-            if mapped <= pointer and pointer + nbytes <= mapped + size:
-                memory = (ctypes.c_uint8 * nbytes).from_address(start + pointer - mapped)
-                return np.frombuffer(memory, np.uint8).view(dtype).reshape(shape)
-        raise Hazard(f"{nbytes} bytes at {pointer:#x} are not device memory")
+        if not self.is_alive(pointer, pointer + nbytes):
+            raise Hazard(f"{nbytes} bytes at {pointer:#x} are not device memory")
+        memory = (ctypes.c_uint8 * nbytes).from_address(pointer)
+        return np.frombuffer(memory, np.uint8).view(dtype).reshape(shape)
+
+    def around(self, pointer):
+        """The whole block or array that an address lies in, as (start, nbytes)."""
+        for start, end in self._alive():
+            if start <= pointer < end:
+                return start, end - start
+        raise Hazard(f"{pointer:#x} is not device memory")
+
+    def _alive(self):
+        alive = [(start, start + len(block)) for start, block in list(self.blocks.items())]
+        return alive + [(start, start + size) for start, size in list(self.host.items())]
+
+    def is_alive(self, start, end):
+        return any(s <= start and end <= e for s, e in self._alive())
 
     def is_page_locked(self, array):
         start, end = span(array)
-        return any(s <= start and end <= s + size for s, (size, _) in self.host.items())
-
-    def is_alive(self, start, end):
-        alive = [(s, s + len(block)) for s, block in self.blocks.items()]
-        alive += [(mapped, mapped + size) for size, mapped in self.host.values()]
-        alive += [(s, s + size) for s, (size, _) in self.host.items()]
-        return any(s <= start and end <= e for s, e in alive)
-
-    def canonical(self, ranges):
-        """Mapped memory by its address on the host, so that its two names are one."""
-        found = []
-        for start, end in ranges:
-            for host, (size, mapped) in self.host.items():
-                if mapped <= start and end <= mapped + size:
-                    start, end = start - mapped + host, end - mapped + host
-                    break
-            found.append((start, end))
-        return found
+        return any(s <= start and end <= s + size for s, size in list(self.host.items()))
 
 
 class Order:
@@ -145,13 +147,12 @@ class Order:
                 self.hazard(f"{work.label} uses memory that is not there, or not any more")
 
     def _check_race(self, work):
-        reads, writes = self.memory.canonical(work.reads), self.memory.canonical(work.writes)
         for other in self._open:
-            theirs = self.memory.canonical(other.writes)
-            clash = overlap(writes, self.memory.canonical(other.reads)) or overlap(reads + writes, theirs)
+            clash = overlap(work.writes, other.reads) or overlap(work.reads + work.writes, other.writes)
             if clash and not work.is_after(other):
                 self.hazard(f"{work.label} races with {other.label} of another stream: no event orders them")
-            if other.target is not None and work.target is not None and overlap(writes, theirs):
+            both = other.target is not None and work.target is not None
+            if both and overlap(work.writes, other.writes):
                 self.hazard("a host buffer is used twice in flight: nobody waited for its first content")
 
     def check_idle(self, ranges, what):
@@ -161,7 +162,7 @@ class Order:
 
     def check_host(self, array, what, touched):
         for work in self._open:
-            if overlap([span(array)], self.memory.canonical(touched(work))):
+            if overlap([span(array)], touched(work)):
                 self.hazard(f"a host buffer was {what} before {work.label} was known to be done")
 
     # -- running
@@ -208,6 +209,3 @@ class Order:
                 free[work.resource] = start + seconds[work.resource]
             ends[work] = start + seconds.get(work.resource, 0.0)
         return max(ends.values())
-
-
-POISON = 0xFF  # NaN as float32

@@ -12,7 +12,7 @@ import weakref
 from contextlib import contextmanager
 
 import numpy as np
-from cuda_order import POISON, Hazard, Order, Work, span
+from cuda_order import Hazard, Order, Work, span
 
 from livecut.engine.buffers import aligned_zeros
 from livecut.engine.cuda.device import Device, DeviceMemory, Event, Graph, Kernel, Module, Stream
@@ -29,7 +29,7 @@ class FakeMemory(DeviceMemory):
         self.device.called("free")
         if self.pointer in self.device.memory.blocks:
             self.device.order.check_idle([(self.pointer, self.pointer + self.nbytes)], "freed")
-            del self.device.memory.blocks[self.pointer]
+            self.device.memory.free(self.pointer)
             self.device.used -= self.nbytes
 
 
@@ -62,10 +62,11 @@ class FakeEvent(Event):
 
 
 class FakeKernel(Kernel):
-    """``touch(arguments)`` gives (reads, writes) as lists of (pointer, nbytes)."""
+    """``run(device, grid, block, arguments)`` is what it does, ``touch(arguments)`` gives what it reads and
+    writes as two lists of (pointer, nbytes)."""
 
-    def __init__(self, name, function, touch):
-        self.name, self.function, self.touch = name, function, touch
+    def __init__(self, name, run, touch):
+        self.name, self.run, self.touch = name, run, touch
 
 
 class FakeModule(Module):
@@ -164,7 +165,7 @@ class FakeStream(Stream):
         assert np.prod(block) <= 1024, f"block too large: {block}"
         reads, writes = kernel.touch(arguments)
         self.device.enqueue(
-            self.handle, kernel.name, lambda: kernel.function(self.device, *arguments), reads, writes
+            self.handle, kernel.name, lambda: kernel.run(self.device, grid, block, arguments), reads, writes
         )
 
     def record(self, event):
@@ -202,6 +203,7 @@ class FakeStream(Stream):
         self.device.called("stream.free")
         if self._last is not None and not self._last.done:
             self.device.order.hazard("a stream was freed with work in it")
+        self._last = None
         self.device.taken["streams"].discard(self)
 
 
@@ -239,20 +241,19 @@ class FakeDevice(Device):
         array = aligned_zeros(shape, dtype)
         self._take(array.nbytes)
         start = array.ctypes.data
-        self.memory.host[start] = (array.nbytes, self.memory.address(array.nbytes))
+        self.memory.host[start] = array.nbytes
         weakref.finalize(array.base, self._returned, start, array.nbytes)
         return array
 
     def mapped_pointer(self, array):
         assert self.integrated, "mapped memory on a GPU that has its own"
-        return self.memory.host[array.ctypes.data][1]
+        assert array.ctypes.data in self.memory.host, "not a whole page-locked array"
+        return array.ctypes.data
 
     def malloc(self, nbytes):
         self.called("malloc")
         self._take(nbytes)
-        pointer = self.memory.address(nbytes)
-        self.memory.blocks[pointer] = np.full(nbytes, POISON, np.uint8)
-        return FakeMemory(self, pointer, nbytes)
+        return FakeMemory(self, self.memory.take(nbytes), nbytes)
 
     def memory_info(self):
         self.called("memory_info")

@@ -124,6 +124,10 @@ class Backend(ABC):
         with self.thread_context():
             self.infer(self.new_buffer(), self.new_state())
 
+    def device_backend(self) -> Any:
+        """The ``DeviceBackend`` that runs now, if one does: it can do whole frames. Else None."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Free the device's resources; safe to call twice. Buffers stay valid as arrays."""

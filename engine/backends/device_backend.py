@@ -10,11 +10,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...kernels.cuda import get_module
 from ..buffers import HostBuffer
-from ..cuda import Device, open_device
-from ..errors import BackendError, DeviceLost
+from ..cuda import Device, Module, open_device
+from ..errors import BackendError, DeviceLost, DeviceUnavailable
 from ..manifest import Manifest
 from .base import Backend, State
+from .frame_lanes import FrameLane, FrameWork, StreamMemory
 from .lanes import DeviceStates, Lane, Program
 
 log = logging.getLogger("livecut")
@@ -44,6 +48,8 @@ class DeviceBackend(Backend):
         self._device: Device | None = None
         self._states: DeviceStates | None = None
         self._lanes: list[Lane] = []
+        self._memories: list[StreamMemory] = []
+        self._module: Module | None = None
         self._idle: list[Lane] = []
         self._last: Lane | None = None
         self._lock = threading.Lock()
@@ -79,13 +85,18 @@ class DeviceBackend(Backend):
         )  # what runs is known, and room for it is there, before the first frame
 
     def _new_lane(self) -> Lane:
-        device, manifest, (width, height) = self._require(), self._manifest, self._size_wh
-        names = (manifest.input_name, manifest.output_name)
-        shapes = dict(zip(names, ((1, 3, height, width), (1, 1, height, width)), strict=True))
+        device = self._require()
         with device.activate():
-            lane = Lane(device, names, shapes, self._program, self._states)
+            lane = Lane(device, self._names(), self._shapes(), self._program, self._states)
         self._lanes.append(lane)
         return lane
+
+    def _names(self) -> tuple[str, str]:
+        return self._manifest.input_name, self._manifest.output_name
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        width, height = self._size_wh
+        return dict(zip(self._names(), ((1, 3, height, width), (1, 1, height, width)), strict=True))
 
     def _require(self) -> Device:
         if self._device is None:
@@ -103,6 +114,53 @@ class DeviceBackend(Backend):
             queued = f"one CUDA graph a frame ({lane.nodes} nodes), copies beside it, state on the device"
         return f"{queued}; {'page-locked copies' if lane.is_copied else 'mapped memory, no copies'}"
 
+    # -- whole frames, see ``whole_frame``
+
+    def device_backend(self) -> DeviceBackend:
+        return self
+
+    def stream_memory(self, work: FrameWork, picture: np.ndarray | None) -> StreamMemory:
+        """What a stream of such frames keeps on the device; given back by ``close``."""
+        with self._lock, self._require().activate():
+            memory = StreamMemory(self._require(), work, picture)
+        self._memories.append(memory)
+        return memory
+
+    def frame_lane(self, memory: StreamMemory) -> FrameLane:
+        """A lane for one more whole frame in flight."""
+        device = self._require()
+        with self._lock, device.activate():
+            if self._module is None:
+                try:
+                    self._module = device.load_module(
+                        get_module(device.compute_capability, device.driver).image
+                    )
+                except ValueError as error:
+                    raise DeviceUnavailable(str(error)) from error
+            lane = FrameLane(
+                device, self._names(), self._shapes(), self._program, self._states,
+                module=self._module, manifest=self._manifest, memory=memory,
+            )  # fmt: skip
+        self._lanes.append(lane)
+        return lane
+
+    def drop_frames(self, memory: StreamMemory) -> None:
+        """Give a stream's lanes and memory back before the end; none of its frames is in flight."""
+        device = self._device
+        if device is None:
+            return
+        with self._lock, device.activate():
+            for lane in [
+                lane for lane in self._lanes if isinstance(lane, FrameLane) and lane.memory is memory
+            ]:
+                self._lanes.remove(lane)
+                if self._last is lane:
+                    self._last = None
+                self._quietly(lane.free)
+            if memory in self._memories:
+                self._memories.remove(memory)
+            self._quietly(memory.free)
+
     # -- frames
 
     def new_buffer(self) -> HostBuffer:
@@ -116,13 +174,15 @@ class DeviceBackend(Backend):
         return None if self._states is None else Turn(0, True)
 
     def submit(self, buffer: HostBuffer, state: State) -> State:
-        lane: Lane = buffer.binding
-        if state is None:
-            lane.submit()
-            return None
-        lane.submit_turn(state.reads, state.is_first, self._last)
-        self._last = lane
-        return Turn(state.reads ^ 1, False)
+        return self.submit_lane(buffer.binding, state)
+
+    def submit_lane(self, lane: Lane, state: State) -> State:
+        """Start the frame that lies in ``lane``."""
+        turn = state or Turn(0, False)
+        lane.submit(turn.reads, turn.is_first, self._last)
+        if lane.is_chained:
+            self._last = lane
+        return None if state is None else Turn(turn.reads ^ 1, False)
 
     def collect(self, buffer: HostBuffer) -> None:
         buffer.binding.collect()
@@ -145,13 +205,17 @@ class DeviceBackend(Backend):
             with device.activate():
                 for lane in self._lanes:
                     self._quietly(lane.free)
+                for memory in self._memories:
+                    self._quietly(memory.free)
                 if self._states is not None:
                     self._quietly(self._states.free)
+                if self._module is not None:
+                    self._quietly(self._module.unload)
                 self._quietly(self._unload)
         except DeviceLost as error:
             log.debug("closing: %s", error)
-        self._lanes, self._states, self._last = [], None, None
-        self._idle = []
+        self._lanes, self._memories, self._idle = [], [], []
+        self._states = self._last = self._module = None
         device.close()
 
     def _quietly(self, give_back: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ engines of two frames are in a row, by an event; the copies still overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class DeviceStates:
 
 
 class Lane:
-    """One frame in flight.
+    """One frame in flight: the network's input in, its alpha out.
 
     Parameters
     ----------
@@ -104,20 +104,19 @@ class Lane:
         self.is_copied = not device.integrated
         self.why_no_graph = ""
         self.in_flight = False
+        self.graphs: list[Graph] = []
         self._states = states
         self._turn = -1
         self._resources = ExitStack()
         try:
-            self.arrays = {shapes[name]: device.page_locked(shapes[name], np.float32) for name in names}
-            self._input, self._alpha = (self.arrays[shapes[name]] for name in names)
-            pointers = [self._place(device, array) for array in (self._input, self._alpha)]
-            self._input_pointer, self._alpha_pointer = pointers
             self.stream = self._keep(device.stream())
             self.engine_done, self._done = self._keep(device.event()), self._keep(device.event())
+            pointers = self._allocate(device, [shapes[name] for name in names])
             self.program = self._keep(make_program())
             for name, pointer in zip(names, pointers, strict=True):
                 self.program.bind(name, pointer)
-            self.graphs = self._capture()
+            self._warm_up()
+            self._capture()
         except BaseException:
             self._resources.close()
             raise
@@ -127,11 +126,46 @@ class Lane:
         return resource
 
     def _place(self, device: Device, array: np.ndarray) -> Pointer:
+        """Where the device finds what lies in ``array``, or is to be copied from or to it."""
         return (
             self._keep(device.malloc(array.nbytes)).pointer
             if self.is_copied
             else device.mapped_pointer(array)
         )
+
+    # -- what a frame is; the lanes of whole frames have more of it
+
+    def _allocate(self, device: Device, shapes: Sequence[tuple[int, ...]]) -> tuple[Pointer, Pointer]:
+        """Take memory; where the network's input and alpha lie on the device."""
+        self.arrays = {shape: device.page_locked(shape, np.float32) for shape in shapes}
+        self._input, self._alpha = (self.arrays[shape] for shape in shapes)
+        self._input_at, self._alpha_at = self._place(device, self._input), self._place(device, self._alpha)
+        return self._input_at, self._alpha_at
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether a frame needs what the one before left on the device."""
+        return self._states is not None
+
+    def _copy_in(self) -> None:
+        if self.is_copied:
+            self.stream.copy_in(self._input_at, self._input)
+
+    def _work(self) -> None:
+        """Queue all that happens on the device."""
+        self.program.enqueue(self.stream)
+
+    def _copy_out(self) -> None:
+        if self.is_copied:
+            self.stream.copy_out(self._alpha, self._alpha_at)
+
+    _graph_copies_out = True
+    """Whether the copy out is always to the same place, and so can be in the graph."""
+
+    def _begin(self, turn: int, is_first: bool) -> None:
+        """Queue zeros into what a stream's first frame finds."""
+        if is_first and self._states is not None:
+            self._states.clear(self.stream, turn)
 
     # -- graphs
 
@@ -140,18 +174,19 @@ class Lane:
         """Of one frame's graph; 0 without."""
         return self.graphs[0].nodes if self.graphs else 0
 
-    def _capture(self) -> list[Graph]:
-        """One graph of the whole frame; with state two of the engine alone, one for each turn."""
+    def _warm_up(self) -> None:
+        """Engines put work off until their first run, which no graph may hold."""
         if self._states is not None:
             self._states.bind(self.program, 2)
-        self.program.enqueue(
-            self.stream
-        )  # engines put work off until their first run, which no graph may hold
+        self._work()
         self.stream.synchronize()
+
+    def _capture(self) -> None:
+        """One graph of the whole frame; chained of its work alone, and with state one for each turn."""
         self.why_no_graph = self.program.why_not_captured
-        graphs: list[Graph] = []
         if self.why_no_graph:
-            return graphs
+            return
+        graphs: list[Graph] = []
         try:
             for turn in range(1 if self._states is None else 2):
                 if self._states is not None:
@@ -159,16 +194,16 @@ class Lane:
                 graphs.append(self._keep(self._captured()))
         except BackendError as error:
             self.why_no_graph = str(error)
-            return []
-        return graphs
+            return
+        self.graphs = graphs
 
     def _captured(self) -> Graph:
         self.stream.begin_capture()
         try:
-            if self._states is None:
+            if not self.is_chained:
                 self._copy_in()
-            self.program.enqueue(self.stream)
-            if self._states is None:
+            self._work()
+            if not self.is_chained and self._graph_copies_out:
                 self._copy_out()
         except BackendError:
             _ended(self.stream)
@@ -177,49 +212,34 @@ class Lane:
 
     # -- a frame
 
-    def submit(self) -> None:
-        """Queue a frame of a model without state."""
-        self._take()
-        if self.graphs:
-            self.graphs[0].launch(self.stream)
-        else:
-            self._copy_in()
-            self.program.enqueue(self.stream)
-            self._copy_out()
-        self.stream.record(self._done)
+    def submit(self, turn: int = 0, is_first: bool = False, after: Lane | None = None) -> None:
+        """Queue a frame.
 
-    def submit_turn(self, turn: int, is_first: bool, after: Lane | None) -> None:
-        """Queue a frame that reads state set ``turn``, once the engine of lane ``after`` has written it."""
-        assert self._states is not None
-        self._take()
-        self._copy_in()
-        if after is not None and after is not self:
-            self.stream.wait(after.engine_done)
-        if is_first:
-            self._states.clear(self.stream, turn)
-        if self.graphs:
-            self.graphs[turn].launch(self.stream)
-        else:
-            if turn != self._turn:
-                self._states.bind(self.program, turn)
-                self._turn = turn
-            self.program.enqueue(self.stream)
-        self.stream.record(self.engine_done)
-        self._copy_out()
-        self.stream.record(self._done)
-
-    def _take(self) -> None:
+        Chained frames say which state set they read, whether they are the first of a stream, and which lane
+        has the frame before: its work comes first.
+        """
         if self.in_flight:
             raise BackendError("a buffer was submitted again before it was collected")
         self.in_flight = True
-
-    def _copy_in(self) -> None:
-        if self.is_copied:
-            self.stream.copy_in(self._input_pointer, self._input)
-
-    def _copy_out(self) -> None:
-        if self.is_copied:
-            self.stream.copy_out(self._alpha, self._alpha_pointer)
+        chained = self.is_chained
+        if chained or not self.graphs:
+            self._copy_in()
+        if chained:
+            if after is not None and after is not self:
+                self.stream.wait(after.engine_done)
+            self._begin(turn, is_first)
+        if self.graphs:
+            self.graphs[turn if self._states is not None else 0].launch(self.stream)
+        else:
+            if self._states is not None and turn != self._turn:
+                self._states.bind(self.program, turn)
+                self._turn = turn
+            self._work()
+        if chained:
+            self.stream.record(self.engine_done)
+        if chained or not self.graphs or not self._graph_copies_out:
+            self._copy_out()
+        self.stream.record(self._done)
 
     def collect(self) -> None:
         """Wait for the frame; its alpha may then be read, and its input written."""

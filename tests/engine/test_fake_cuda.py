@@ -11,7 +11,8 @@ from livecut.engine.errors import BackendError, DeviceLost, OutOfDeviceMemory
 ORDERS = ("late", "eager", "random")
 
 
-def doubled(device, source, target, count):
+def doubled(device, grid, block, arguments):
+    source, target, count = arguments
     device.array(int(target), (int(count),), np.float32)[...] = 2 * device.array(
         int(source), (int(count),), np.float32
     )

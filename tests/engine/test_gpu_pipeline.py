@@ -46,7 +46,9 @@ class Stream:
             )
             return self.backend
 
-        self.session = Session(folder, backend=make, temporal=False, refine=False, decontaminate=False)
+        self.session = Session(
+            folder, backend=make, temporal=False, refine=False, decontaminate=False, post="cpu"
+        )
         self.sink = RecordingSink(("RGBA",), before_write=options.pop("before_write", None))
         source = MemorySource([grey_frame(index) for index in range(count)], **options)
         self.pipeline = Pipeline(

@@ -119,7 +119,15 @@ def test_an_error_of_one_stream_does_not_end_the_others(tiny_model):
 def test_a_lost_device_is_every_streams_own_typed_error(tiny_model):
     device = FakeDevice()
     streams = Streams(tiny_model, on_fake_gpu(device), 2)
-    streams.sinks[0].before_write = lambda frame: frame.index == 5 and device.lose()
+    lost = threading.Event()
+
+    def lose(frame):
+        if frame.index == 5:
+            device.lose()
+            lost.set()
+
+    streams.sinks[0].before_write = lose
+    streams.sinks[1].before_write = lambda frame: must(lost.wait(PATIENCE_SECONDS), "the loss")
     results = run_together(streams.pipelines)
     assert all(isinstance(result, DeviceLost) for result in results)
     streams.close()
