@@ -133,10 +133,17 @@ def _finish(x: np.ndarray, settings: Settings, weights: Named) -> np.ndarray:
 
 
 def _conv(settings: Settings, weights: Named, inputs: list[np.ndarray]) -> np.ndarray:
-    kernel = weights["kernel"]
-    windows = _windows(inputs[0], kernel.shape[:2], settings)
-    flat = np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(*windows.shape[:3], -1)
-    return _finish(flat @ kernel.reshape(-1, kernel.shape[3]), settings, weights)
+    kernel, x = weights["kernel"], inputs[0]
+    taken, given = kernel.shape[2:]
+    groups = x.shape[3] // taken
+    parts = []
+    for group in range(groups):
+        mine = kernel[..., group * given // groups : (group + 1) * given // groups]
+        windows = _windows(x[..., group * taken : (group + 1) * taken], kernel.shape[:2], settings)
+        # One product for each place in the kernel: the picture is never unrolled as a whole.
+        places = np.ndindex(*kernel.shape[:2])
+        parts.append(sum(windows[..., row, column] @ mine[row, column] for row, column in places))
+    return _finish(np.concatenate(parts, -1), settings, weights)
 
 
 def _depthwise_only(settings: Settings, kernel: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -232,3 +232,12 @@ def test_both_keras_generations_and_both_kinds_of_model_read_alike(tmp_path, rng
     norm = layers[3][2]
     expected = (middle - norm["moving_mean"]) / np.sqrt(norm["moving_variance"] + 1e-3) + norm["beta"]
     assert_both(path, x, expected)
+
+
+def test_a_convolution_in_groups_keeps_its_groups_apart(tmp_path, rng):
+    x = rng.normal(size=(6, 7, 4))
+    kernel = rng.normal(size=(3, 3, 2, 6))
+    settings = files.window("g", kernel_size=[3, 3], groups=2, use_bias=False)
+    path = single(tmp_path, "Conv2D", settings, {"kernel": kernel}, (7, 6), channels=4)
+    halves = [files.conv(x[..., 2 * g : 2 * g + 2], kernel[..., 3 * g : 3 * g + 3]) for g in (0, 1)]
+    assert_both(path, x, np.concatenate(halves, -1))
