@@ -153,6 +153,9 @@ def test_without_a_driver_a_plan_does_not_load_and_the_reason_is_told(tmp_path):
 
 @pytest.mark.needs_gpu
 def test_with_a_driver_the_engine_itself_says_fp16(tmp_path):
+    gpu = present_gpu()
+    if gpu is not None and api.target(gpu.compute_capability) is None:
+        pytest.skip(f"{api} does not build for {gpu.name} (SM {gpu.compute_capability})")
     source = write_network(tmp_path / "small.onnx", "fp16", dynamic=False)
     report = build_engine(source, tmp_path / "x.plan", api=api)
     engine, _runtime = api.deserialise(report.engine.read_bytes())
