@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from ..compositor import Compositor
 from ..frame import Frame
 from ..session import Session
 from ..sinks.base import Sink, StreamInfo
-from ..sources.scene import Scene
 from .marking import IndexReader
+
+if TYPE_CHECKING:
+    from ..sources.scene import Scene
 
 ROWS = 32
 """About so many rows of a checked output are kept, evenly spread: a quarter of a megabyte at 1080p."""
