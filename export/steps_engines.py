@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engine.passport import Passport
 from .onnx_shapes import profiles
 from .options import short_name
 from .steps import Progress, Step, hash_later, manifest_of
-from .steps_export import TAKEN, Export
+from .steps_export import HALF, NONE, SINGLE, TAKEN, Export
 
 if TYPE_CHECKING:
     from ..engine.tensorrt import BuildReport
@@ -57,17 +60,24 @@ def openvino_step(export: Export, source: Step) -> Step:
 
     precision = export.options.needs
     out = export.out / f"model-{precision}.xml"
+    weights = out.with_suffix(".bin")
 
     def make(progress: Progress) -> Passport:
         from .openvino import to_openvino
 
         began = time.perf_counter()
-        report = to_openvino(
-            source.artefact,
-            out,
-            precision=precision,  # type: ignore[arg-type]
-            progress=progress,
-        )
+        limits = {"fp32": SINGLE, "fp16": HALF, "int8": NONE}[precision]
+        with tempfile.TemporaryDirectory(prefix=".livecut-", dir=export.out) as work:
+            fresh = Path(work) / out.name
+            report = to_openvino(
+                source.artefact,
+                fresh,
+                precision=precision,  # type: ignore[arg-type]
+                progress=progress,
+            )
+            parity = export.difference(openvino_runner(fresh), out.name, limits)
+            os.replace(report.weights, weights)
+            os.replace(fresh, out)
         base = Passport.read(export.model)
         return Passport.issue(
             out,
@@ -79,13 +89,13 @@ def openvino_step(export: Export, source: Step) -> Step:
             precision_found=report.precision_found,
             precision_evidence="compiled model",
             shapes=base.shapes,
-            parity=export.difference(openvino_runner(out), out.name).to_json(),
+            parity=parity.to_json(),
             layers=report.layers,
             kept_higher=report.kept_higher,
             build_seconds=time.perf_counter() - began,
             command=export.command,
             extra={TAKEN: base.extra[TAKEN], "stored": report.stored, "device": report.device},
-            parts=[report.weights],
+            parts=[weights],
         )
 
     library = ("openvino", installed("openvino"))

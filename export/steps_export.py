@@ -18,6 +18,12 @@ from .runners import Arrays, Runner, onnx_runner
 from .steps import manifest_of
 from .weights import Source
 
+SINGLE = Limits(1e-2, 1e-4)
+"""What another runtime's fp32 may differ by: it adds in another order."""
+HALF = Limits(1.0, 1e-2)
+"""What half precision may cost: single pixels at an edge may turn, on average alpha moves by 1 % at most."""
+NONE = Limits(1.0, 1.0)
+"""For INT8, whose own step has judged what it costs."""
 TAKEN = "taken"
 """Key in a passport's ``extra``: the shapes of the ONNX file, as ``Shapes.to_json`` has them."""
 
@@ -53,17 +59,17 @@ class Export:
         cases = real_cases(manifest, proof_sizes(manifest, shapes)[0], self.frames, shapes.batch, most)
         return list(feeds(onnx_runner(self.model, self.source.name), cases, manifest))
 
-    def difference(self, candidate: Runner, name: str) -> Parity:
+    def difference(self, candidate: Runner, name: str, limits: Limits = NONE) -> Parity:
         """How far ``candidate`` is from the ONNX file on real frames (on edge cases where there are none).
 
-        No limit but that alpha stays in 0..1: how much a precision may cost, its own step has judged.
+        Raises ParityError past ``limits``, and where alpha leaves 0..1.
         """
         manifest, shapes = manifest_of(self.out), self.shapes()
         size = proof_sizes(manifest, shapes)[0]
         cases = real_cases(manifest, size, self.frames, shapes.batch)
         cases = cases or edge_streams(manifest, size, shapes.batch)
         reference = onnx_runner(self.model, self.model.name)
-        return compare(reference, candidate, cases, manifest, name=name, limits=Limits(1.0, 1.0))
+        return compare(reference, candidate, cases, manifest, name=name, limits=limits)
 
 
 def installed(package: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.atomic import replacing
 from ..engine.manifest import Manifest
 from ..engine.passport import Passport
 from .bundle import add_variant
+from .parity import Parity
 from .runners import onnx_runner
 from .steps import Progress, Step, hash_later
-from .steps_export import TAKEN, Export, installed
+from .steps_export import HALF, TAKEN, Export, installed
 from .variants import strike
 
 if TYPE_CHECKING:
@@ -30,14 +32,17 @@ def fp16_step(export: Export) -> Step:
         from .fp16 import convert_fp16
 
         began = time.perf_counter()
-        strike(export.out, "fp16")
-        report: Fp16Report = convert_fp16(
-            export.model, out, samples=export.samples(), keep=export.options.keep, progress=progress
-        )
+        with replacing(out) as fresh:
+            report: Fp16Report = convert_fp16(
+                export.model, fresh, samples=export.samples(), keep=export.options.keep, progress=progress
+            )
+            parity = export.difference(onnx_runner(fresh, out.name), out.name, HALF)
+            strike(export.out, "fp16")
         return _issue(
             export,
             out,
             "fp16",
+            parity,
             found="fp16" if report.half > report.single else "fp32",
             layers=report.layers,
             kept=sorted(report.kept),
@@ -72,21 +77,24 @@ def int8_step(export: Export) -> Step:
     def make(progress: Progress) -> Passport:
         from .int8 import quantise_folders
 
-        strike(export.out, variant)
-        report: Int8Report = quantise_folders(
-            export.model,
-            out,
-            export.calibrate,
-            Manifest.load(export.out),
-            flavour=options.flavour,  # type: ignore[arg-type]
-            keep=options.keep,
-            force=forced,
-            progress=progress,
-        )
+        with replacing(out) as fresh:
+            report: Int8Report = quantise_folders(
+                export.model,
+                fresh,
+                export.calibrate,
+                Manifest.load(export.out),
+                flavour=options.flavour,  # type: ignore[arg-type]
+                keep=options.keep,
+                force=forced,
+                progress=progress,
+            )
+            parity = export.difference(onnx_runner(fresh, out.name), out.name)
+            strike(export.out, variant)
         return _issue(
             export,
             out,
             "int8",
+            parity,
             found="int8" if report.layers.get("int8", 0) > report.layers.get("fp32", 0) else "fp32",
             layers=report.layers,
             kept=report.kept_higher,
@@ -117,6 +125,7 @@ def _issue(
     export: Export,
     out: Path,
     target: str,
+    parity: Parity,
     *,
     found: str,
     layers: dict[str, int],
@@ -124,7 +133,7 @@ def _issue(
     seconds: float,
     extra: dict[str, Any],
 ) -> Passport:
-    """Hold the new graph against ``model.onnx``, and issue its passport."""
+    """The passport of a graph that has been held against ``model.onnx``."""
     base = Passport.read(export.model)
     return Passport.issue(
         out,
@@ -136,7 +145,7 @@ def _issue(
         precision_found=found,
         precision_evidence="graph",
         shapes=base.shapes,
-        parity=export.difference(onnx_runner(out, out.name), out.name).to_json(),
+        parity=parity.to_json(),
         layers=layers,
         kept_higher=kept,
         build_seconds=seconds,

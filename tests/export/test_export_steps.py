@@ -244,3 +244,29 @@ def test_a_graph_of_strangers_needs_a_recipe(tmp_path, rng):
     path = nets.write(tmp_path / "net.onnx", nets.foldable(rng))
     with pytest.raises(UsageError, match="--recipe"):
         export_model(path, tmp_path / "out")
+
+
+def test_a_precision_that_costs_too_much_is_not_written(tmp_path, source, monkeypatch):
+    import livecut.export.fp16 as fp16
+
+    out = tmp_path / "out"
+    first = export_model(source, out, options=Options("fp16"), frames=frames)[-1].passport
+    before = {name: (out / name).read_bytes() for name in names(out)}
+    convert = fp16.convert_fp16
+
+    def ruined(source, out, **how):
+        report = convert(source, out, **how)
+        model = onnx.load(str(out))
+        for tensor in model.graph.initializer:
+            halved = onnx.numpy_helper.to_array(tensor) / 2
+            tensor.CopyFrom(onnx.numpy_helper.from_array(halved.astype(np.float16), tensor.name))
+        onnx.save(model, str(out))
+        return report
+
+    monkeypatch.setattr(fp16, "convert_fp16", ruined)
+    with pytest.raises(ModelError, match=r"model-fp16\.onnx differs from its source by .* on average"):
+        export_model(source, out, options=Options("fp16", resume=False), frames=frames)
+    assert {name: (out / name).read_bytes() for name in names(out) if "fp16" in name} == {
+        name: data for name, data in before.items() if "fp16" in name
+    }
+    assert first.check(out / "model-fp16.onnx", out / "model.onnx") == []
