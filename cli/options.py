@@ -42,6 +42,12 @@ Plate = Annotated[
 NoRebuild = Annotated[
     bool, typer.Option("--no-rebuild", help="Never build a TensorRT engine; without one, run the ONNX file.")
 ]
+Post = Annotated[
+    str,
+    typer.Option(
+        "--post", metavar="auto|cpu|gpu", help="Where the full-resolution work is done; auto measures both."
+    ),
+]
 RequireGpu = Annotated[
     bool, typer.Option("--require-gpu", help="Fail with exit code 4 rather than run on a CPU.")
 ]

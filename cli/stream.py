@@ -18,6 +18,7 @@ from .options import (
     NoRebuild,
     OnlyMask,
     Plate,
+    Post,
     Precision,
     Quiet,
     RequireGpu,
@@ -88,6 +89,7 @@ def stream(
     threads: Threads = None,
     input_size: InputSize = None,
     require_gpu: RequireGpu = False,
+    post: Post = "auto",
     no_rebuild: NoRebuild = False,
     plate: Plate = None,
     verbose: Verbose = 0,
@@ -121,6 +123,7 @@ def stream(
         "threads": threads,
         "size_wh": input_wh,
         "on_gpu": require_gpu or None,
+        "post": post,
         "rebuild": not no_rebuild,
         "plate": plate,
     }
