@@ -112,7 +112,7 @@ def import_foreign(
     step("compare", 0.5)
     precision, layers = precision_of(wrapped)
     limits = LIMITS["requantised" if is_byte_wise(model) else precision]
-    parity = run_at.parity(wrapped, plan, sizes[0], limits)
+    parity = run_at.parity(wrapped, plan, answers[0], limits)
     report = ForeignReport(
         folder=Path(out_folder),
         recipe=chosen,
@@ -147,7 +147,8 @@ def chosen_sizes(recipe: Recipe, feed: Feed, size: Size | None) -> tuple[list[Si
         raise RecipeError(
             f"the file takes any size and the recipe {recipe.name} names none: give one with --size WxH"
         )
-    return list(recipe.sizes_wh), False
+    # One size does not tell how the states would follow another.
+    return list(recipe.sizes_wh), bool(recipe.state) and len(recipe.sizes_wh) == 1
 
 
 def signature_of(model: onnx.ModelProto) -> Signature:
@@ -259,15 +260,14 @@ class _Source:
         return Answer(size_wh, outputs[feed.output_name], shapes, constants)
 
     def parity(
-        self, wrapped: onnx.ModelProto, plan: Plan, size_wh: Size, limits: tuple[float, float]
+        self, wrapped: onnx.ModelProto, plan: Plan, probe: Answer, limits: tuple[float, float]
     ) -> dict[str, float]:
         """Both over the same pictures, the states carried along; raises ParityError where they differ."""
         ours, _ = open_runner(wrapped)
-        probe = self.probe(size_wh)
         states = {name: np.zeros(shape, np.float32) for name, shape in probe.states.items()}
         raw_states = {name: states[name].astype(self.feed.states[name][1]) for name in states}
         differences = []
-        for image in pictures(self.recipe, size_wh):
+        for image in pictures(self.recipe, probe.size_wh):
             outputs = self._once(image, raw_states, probe.constants)
             answer = ours({IMAGE: image, **states})
             differences.append(compare(outputs[self.feed.output_name], answer[ALPHA], plan, limits))
