@@ -12,12 +12,13 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from .render_layout import SHAPES, Camera, Light, Scene, Thing, axes, camera_for
+from .render_layout import SHAPES, Camera, Light, Scene, Thing, axes, camera_for, stops_for
 from .render_shapes import Mesh, shape
 from .render_stage import build_stage
 from .render_surfaces import surface
 
 GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
+METER_PX = 32
 ALPHA_SAMPLES = 48
 """Of the alpha: coverage alone is cheap, and its edges are what is learnt from."""
 
@@ -68,6 +69,7 @@ def render(scene: Scene, root: Path, folder: Path, settings: Settings) -> dict[s
         _light(light)
     points = np.concatenate(list(_vertices(products)))
     _camera(camera_for(scene.view, points.min(0), points.max(0)), world)
+    world.view_settings.exposure = stops_for(_metered(world, folder / "meter.exr"), scene.exposure)
     made = {"image": folder / "image.jpg", "plate": folder / "plate.jpg", "alpha": folder / "alpha.png"}
     _write(world, made["image"])
     for part in products:
@@ -99,7 +101,23 @@ def _cycles(world: Any, settings: Settings, scene: Scene) -> None:
     if settings.threads:
         picture.threads_mode, picture.threads = "FIXED", settings.threads
     world.view_settings.view_transform = ("AgX", "Standard")[scene.seed % 2]
-    world.view_settings.exposure = scene.exposure
+
+
+def _metered(world: Any, path: Path) -> float:
+    """Mean linear luminance of the scene, from a small and quick picture."""
+    size, samples = world.render.resolution_x, world.cycles.samples
+    world.render.resolution_x = world.render.resolution_y = METER_PX
+    world.cycles.samples = 8
+    world.render.image_settings.file_format = "OPEN_EXR"
+    world.render.filepath = str(path)
+    bpy.ops.render.render(write_still=True)
+    world.render.resolution_x = world.render.resolution_y = size
+    world.cycles.samples = samples
+    picture = bpy.data.images.load(str(path))
+    pixels = np.zeros(METER_PX * METER_PX * 4, np.float32)
+    picture.pixels.foreach_get(pixels)
+    bpy.data.images.remove(picture)
+    return float((pixels.reshape(-1, 4)[:, :3] @ (0.2126, 0.7152, 0.0722)).mean())
 
 
 def _coverage(world: Any) -> None:

@@ -21,6 +21,8 @@ RIGS = ("softboxes", "window", "strips", "lamp", "sun", "surroundings")
 SHAPES = ("carton", "bottle", "can", "jar", "bangle", "block")
 MATERIALS = ("printed", "plastic", "ceramic", "metal", "fabric", "wood", "glass")
 _MATERIAL_SHARES = (0.34, 0.2, 0.14, 0.1, 0.1, 0.07, 0.05)
+METERED = 0.22
+"""Mean linear luminance that a camera's meter aims at."""
 GAP = 0.04
 """Least distance between what stands beside each other."""
 
@@ -107,7 +109,7 @@ class Scene:
     products: tuple[Thing, ...]
     props: tuple[Thing, ...]
     exposure: float
-    """In stops."""
+    """Stops more than a camera's meter would choose."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything in it, for the file beside the picture."""
@@ -243,7 +245,7 @@ def _view(rng: np.random.Generator, *, low: bool) -> View:
         share=share,
         offset=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1))),
         roll=float(rng.normal(0, math.radians(1.5))),
-        f_number=float(rng.uniform(2.8, 11)) if rng.random() < 0.4 else 0.0,
+        f_number=float(rng.uniform(5.6, 22)) if rng.random() < 0.4 else 0.0,
     )
 
 
@@ -369,6 +371,11 @@ def _direction(around: float, height: float, distance: float) -> tuple[float, fl
     a, h = math.radians(around), math.radians(height)
     flat = math.cos(h) * distance
     return flat * math.sin(a), -flat * math.cos(a), math.sin(h) * distance
+
+
+def stops_for(luminance: float, more: float) -> float:
+    """Exposure in stops for a picture of mean linear ``luminance``, as a camera meters it, and ``more``."""
+    return min(5.0, max(-5.0, math.log2(METERED / max(luminance, 1e-6)))) + more
 
 
 def _environment_strength(rng: np.random.Generator, stage: str, rig: str) -> float:

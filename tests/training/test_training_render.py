@@ -145,6 +145,12 @@ def test_light_is_orange_when_warm_and_blue_when_cold():
     assert render_layout.kelvin(10000)[2] == 1
 
 
+def test_exposure_is_metered_and_bounded():
+    assert render_layout.stops_for(render_layout.METERED, 0.0) == 0
+    assert render_layout.stops_for(render_layout.METERED / 4, 0.5) == pytest.approx(2.5)
+    assert render_layout.stops_for(0.0, 0.0) == 5
+
+
 def test_lamps_stand_above_the_ground():
     assert all(light.position[2] > 0 for scene in SCENES for light in scene.lights)
 
