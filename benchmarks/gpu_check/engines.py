@@ -11,8 +11,6 @@ from livecut.engine import registry
 from livecut.engine.backends import select_backend, why_not
 from livecut.engine.backends.base import Backend
 from livecut.engine.backends.device_backend import DeviceBackend
-from livecut.engine.backends.lanes import Program
-from livecut.engine.cuda import Device
 from livecut.engine.errors import BackendError, LivecutError
 from livecut.engine.manifest import Manifest
 
@@ -38,15 +36,10 @@ class Engine:
     @property
     def inside(self) -> DeviceBackend:
         """The backend that holds the device: TensorRT's sits inside one that can swap engines."""
-        owner = getattr(self.backend.new_buffer(), "owner", self.backend)
-        if not isinstance(owner, DeviceBackend):
-            raise NotRun(f"frames are served by {owner.info}, not by an engine on the GPU")
-        return owner
-
-    def parts(self) -> tuple[Device, Callable[[], Program]]:
-        """The device, and what makes a program for one more frame in flight."""
-        inside = self.inside
-        return inside._require(), inside._program
+        inside = self.backend.device_backend()
+        if not isinstance(inside, DeviceBackend):
+            raise NotRun(f"frames are served by {self.backend.info}, not by an engine on the GPU")
+        return inside
 
     def close(self) -> None:
         self.backend.close()

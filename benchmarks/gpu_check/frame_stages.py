@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from livecut.engine.cuda import Device, Module
+from livecut.engine.backends.device_backend import DeviceBackend
+from livecut.engine.backends.frame_lanes import FrameLane
+from livecut.engine.cuda import Device
 
 from .cases import planes_of
 from .copy_stages import FRAMES, bandwidths
 from .engines import Engine, open_engine
-from .frame import FramePath, Paths
+from .frame import Paths, launches, pieces
 from .gpu import device_ms, kernels_for, many
 from .results import Check, Report, figure, ratio
 
@@ -29,37 +31,27 @@ class Setting:
     """What the stages of this file share."""
 
     engine: Engine
+    inside: DeviceBackend
     device: Device
-    module: Module
     settings: dict[str, Any]
 
-    def paths(self, frame_wh: tuple[int, int], depth: int, **rest: Any) -> Paths:
-        """Paths for frames of one stream, each with a picture in it."""
-        _, make_program = self.engine.parts()
-        paths = Paths(
-            self.device, self.engine.manifest, self.engine.size_wh, depth, module=self.module,
-            make_program=make_program, frame_wh=frame_wh, **rest,
-        )  # fmt: skip
-        picture = planes_of(np.random.default_rng(2), "BGR", frame_wh)[0].reshape(-1)
-        for path in paths.paths:
-            path.frame[:] = picture
+    def paths(self, frame_wh: tuple[int, int], depth: int) -> Paths:
+        """Lanes for frames of one stream, each with a picture in it."""
+        paths = Paths(self.inside, frame_wh, depth)
+        paths.fill(planes_of(np.random.default_rng(2), "BGR", frame_wh)[0])
         return paths
 
 
 @contextmanager
 def opened(report: Report, settings: dict[str, Any]) -> Iterator[Setting]:
-    """The engine, its device active, and the kernels on it."""
+    """The engine, its device active on this thread."""
     engine = open_engine(report, settings)
     try:
-        device, _ = engine.parts()
-        with engine.backend.thread_context():
-            compiled = kernels_for(device, settings)
-            report.facts |= {"gpu": device.name, "kernels": compiled.how}
-            module = device.load_module(compiled.image)
-            try:
-                yield Setting(engine, device, module, settings)
-            finally:
-                module.unload()
+        inside = engine.inside
+        device = inside._require()
+        with inside.thread_context():
+            report.facts |= {"gpu": device.name, "kernels": kernels_for(device, settings).how}
+            yield Setting(engine, inside, device, settings)
     finally:
         engine.close()
 
@@ -81,19 +73,18 @@ def graph(report: Report, settings: dict[str, Any]) -> None:
     with opened(report, settings) as here:
         paths = here.paths(frames(settings)["1080p"], 1)
         try:
-            path = paths.paths[0]
-            report.facts["queued as"] = path.how
+            lane = paths.lanes[0]
+            report.facts["queued as"] = paths.how
             outputs = {}
             for by_graph in (True, False):
-                if paths.states is not None:
-                    paths.states.clear(path.stream, 0)
-                    paths.states.clear(path.stream, 1)
-                paths.next(by_graph=by_graph).collect()
-                outputs[by_graph] = path.out.copy()
+                paths.restart()
+                for _ in range(3):
+                    paths.next(by_graph=by_graph).collect()
+                outputs[by_graph] = lane.finished.block.copy()
             same = bool((outputs[True] == outputs[False]).all())
             report.checks.append(Check("a graph gives the same bytes as stream launches", same))
-            report.checks.append(Check("a graph can be captured", bool(path.graphs), said=path.why_no_graph))
-            if not path.graphs:
+            report.checks.append(Check("a graph can be captured", bool(lane.graphs), said=lane.why_no_graph))
+            if not lane.graphs:
                 return
             for by_graph in (True, False) * 5:
                 _one_by_one(paths, by_graph)
@@ -108,19 +99,18 @@ def graph(report: Report, settings: dict[str, Any]) -> None:
     report.figures.append(ratio("stream launches over one graph", by_launch_ms, by_graph_ms, target=1.3))
 
 
-def _stages_ms(here: Setting, path: FramePath) -> dict[str, list[float]]:
+def _pieces_ms(here: Setting, lane: FrameLane) -> dict[str, list[float]]:
     """Device time of each piece of a frame."""
-    pieces = {
-        "copy in": path.copy_in, "pre": path.before, "engine": path.engine, "post": path.after,
-        "copy out": path.copy_out,
-    }  # fmt: skip
     count = many(here.settings, 60)
-    return {name: device_ms(here.device, path.stream, call, count, repeat=4) for name, call in pieces.items()}
+    return {
+        name: device_ms(here.device, lane.stream, call, count, repeat=4)
+        for name, call in pieces(lane).items()
+    }
 
 
 def _per_frame_ms(paths: Paths, batches: int, batch: int) -> list[float]:
-    """Milliseconds a frame at full load: batches of frames, each path submitted as soon as it is free."""
-    for _ in range(2 * len(paths.paths)):
+    """Milliseconds a frame at full load: batches of frames, each lane submitted as soon as it is free."""
+    for _ in range(2 * len(paths.lanes)):
         paths.next()
     samples = []
     for _ in range(batches):
@@ -137,17 +127,17 @@ def overlap(report: Report, settings: dict[str, Any]) -> None:
     with opened(report, settings) as here:
         batches, batch = many(settings, 20), many(settings, 60)
         samples: dict[int, list[float]] = {}
-        pieces: dict[str, list[float]] = {}
+        parts: dict[str, list[float]] = {}
         for depth in (1, 2, 3, 4):
             paths = here.paths(frames(settings)["1080p"], depth)
             try:
                 if depth == 1:
-                    report.facts["queued as"] = paths.paths[0].how
-                    pieces = _stages_ms(here, paths.paths[0])
+                    report.facts["queued as"] = paths.how
+                    parts = _pieces_ms(here, paths.lanes[0])
                 samples[depth] = _per_frame_ms(paths, batches, batch)
             finally:
                 paths.free()
-    medians = {name: float(np.median(values)) for name, values in pieces.items()}
+    medians = {name: float(np.median(values)) for name, values in parts.items()}
     work = medians["pre"] + medians["engine"] + medians["post"]
     floor = max(medians["copy in"], work, medians["copy out"])
     for depth, values in samples.items():
@@ -164,11 +154,12 @@ def pipeline(report: Report, settings: dict[str, Any]) -> None:
         for name, frame_wh in frames(settings).items():
             paths = here.paths(frame_wh, 3)
             try:
-                report.facts["queued as"] = paths.paths[0].how
-                pieces = _stages_ms(here, paths.paths[0])
-                rate = float(np.median(bandwidths(here.device, paths.paths[0].stream, settings)["memory"]))
-                moved = sum(each.floor_bytes for each in paths.paths[0].launches)
-                alone = _engine_alone(here, paths.paths[0])
+                lane = paths.lanes[0]
+                report.facts["queued as"] = paths.how
+                parts = _pieces_ms(here, lane)
+                rate = float(np.median(bandwidths(here.device, lane.stream, settings)["memory"]))
+                moved = sum(each.floor_bytes for each in launches(lane))
+                alone = _engine_alone(here, lane)
                 loaded = _per_frame_ms(paths, many(settings, 20), many(settings, 60))
             finally:
                 paths.free()
@@ -179,18 +170,18 @@ def pipeline(report: Report, settings: dict[str, Any]) -> None:
                 host = [_one_by_one(one, True) for _ in range(many(settings, 200))]
             finally:
                 one.free()
-            _report_size(report, name, pieces, host, alone, loaded, moved / rate / 1e3)
+            _report_size(report, name, parts, host, alone, loaded, moved / rate / 1e3)
 
 
-def _engine_alone(here: Setting, path: FramePath) -> list[float]:
+def _engine_alone(here: Setting, lane: FrameLane) -> list[float]:
     """Milliseconds an inference when nothing else runs: the engine's own throughput, by a graph if it can."""
-    stream, replay = path.stream, None
-    if path.graphs:
+    stream, replay, queue = lane.stream, None, pieces(lane)["engine"]
+    if lane.graphs:
         stream.begin_capture()
-        path.engine()
+        queue()
         replay = stream.end_capture()
     try:
-        call = path.engine if replay is None else lambda: replay.launch(stream)
+        call = queue if replay is None else lambda: replay.launch(stream)
         return device_ms(here.device, stream, call, many(here.settings, 20), repeat=many(here.settings, 50))
     finally:
         stream.synchronize()
@@ -199,15 +190,15 @@ def _engine_alone(here: Setting, path: FramePath) -> list[float]:
 
 
 def _report_size(
-    report: Report, name: str, pieces: dict[str, list[float]], host: list[float], alone: list[float],
+    report: Report, name: str, parts: dict[str, list[float]], host: list[float], alone: list[float],
     loaded: list[float], floor_us: float,
 ) -> None:  # fmt: skip
-    for piece, values in pieces.items():
+    for piece, values in parts.items():
         report.figures.append(figure(f"{name}: {piece}", "ms", values))
-    medians = {piece: float(np.median(values)) for piece, values in pieces.items()}
+    medians = {piece: float(np.median(values)) for piece, values in parts.items()}
     engine_ms = float(np.median(alone))
     report.figures.append(figure(f"{name}: engine alone", "ms", alone))
-    added = [1e3 * (a + b) for a, b in zip(pieces["pre"], pieces["post"], strict=True)]
+    added = [1e3 * (a + b) for a, b in zip(parts["pre"], parts["post"], strict=True)]
     goal = {"target": max(120 * engine_ms, 30.0), "at_least": False} if name == "1080p" else {}
     floor = {"floor": floor_us, "floor_what": "bytes over measured memory bandwidth"}
     report.figures.append(figure(f"{name}: added by pre and post", "us", added, **floor, **goal))
@@ -256,8 +247,8 @@ def _latencies(here: Setting, count: int, settings: dict[str, Any]) -> np.ndarra
             while (left := due - time.perf_counter()) > 0:
                 time.sleep(left / 2 if left > 1e-3 else 0)
             started = [paths.next() for paths in streams]
-            for path in started:
-                path.collect()
+            for lane in started:
+                lane.collect()
                 found.append(1e3 * (time.perf_counter() - due))
     finally:
         for paths in streams:

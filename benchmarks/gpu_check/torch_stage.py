@@ -64,7 +64,9 @@ def serial_loop(report: Report, settings: dict[str, Any]) -> None:
             ours_first = paths.next()
             ours_first.collect()
             theirs = loop.frame(picture, background)
-            apart = float(np.abs(ours_first.out.reshape(picture.shape).astype(np.int64) - theirs).mean())
+            apart = float(
+                np.abs(ours_first.finished.block.reshape(picture.shape).astype(np.int64) - theirs).mean()
+            )
             # livecut refines and decontaminates, the loop does not: edges differ, the rest does not.
             report.checks.append(Check("much the same picture, mean level apart", apart <= 6, apart, 6))
             ours = _per_frame_ms(paths, many(settings, 20), many(settings, 60))

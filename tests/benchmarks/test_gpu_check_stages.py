@@ -27,7 +27,7 @@ from benchmarks.gpu_check.results import NotRun, Report
 from livecut.kernels.cuda import KERNELS, CompiledModule
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULE = CompiledModule(b"software" + bytes(64), tuple(KERNELS), "8.6", "software")
+MODULE = CompiledModule(software_gpu.IMAGE, tuple(KERNELS), "8.6", "software")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_whole_frame_is_the_frame_that_the_specification_makes(either):
         for _ in range(3):
             path = paths.next()
         paths.drain()
-        frame, got = path.frame.reshape(108, 192, 3).copy(), path.out.reshape(108, 192, 3).copy()
+        frame, got = (each.planes[0].copy() for each in (path.frame, path.finished))
         paths.free()
     manifest, geometry = here.engine.manifest, fit((192, 108), (64, 32), here.engine.manifest.fit)
     inputs, guide = reference.preprocess(
@@ -186,32 +186,33 @@ def test_frames_leave_nothing_behind(settings):
 
 
 def test_frames_that_leave_memory_behind_are_found(settings, monkeypatch):
-    from benchmarks.gpu_check import frame
+    from livecut.engine.backends.frame_lanes import FrameLane
 
-    submit, original, device = frame.FramePath.submit, frame.FramePath.__init__, []
+    submit = FrameLane.submit
 
-    def remember(self, made_on, *arguments, **rest):
-        device.append(made_on)
-        original(self, made_on, *arguments, **rest)
+    def leak(self, *arguments, **rest):
+        self.device.malloc(1 << 17)
+        submit(self, *arguments, **rest)
 
-    def leak(self, **rest):
-        device[0].malloc(1 << 17)
-        submit(self, **rest)
-
-    monkeypatch.setattr(frame.FramePath, "__init__", remember)
-    monkeypatch.setattr(frame.FramePath, "submit", leak)
+    monkeypatch.setattr(FrameLane, "submit", leak)
     found = report()
     endurance_stages.leaks(found, {**settings, "frames": 60})
     assert found.judged().status == "failed"
     assert "device memory lost" in found.reason
 
 
-def test_every_fault_gives_its_error_and_life_goes_on(settings):
+def test_every_fault_gives_its_error_and_life_goes_on(settings, monkeypatch):
+    def foreign(capability, driver):
+        return CompiledModule(
+            b"\177ELF" + bytes(45) + bytes([90]) + bytes(64), tuple(KERNELS), capability, "nvcc"
+        )
+
+    monkeypatch.setattr(endurance_stages, "get_module", foreign)
     found = report()
     endurance_stages.faults(found, {**settings, "module": MODULE})
     assert_passed(found, [])
     text = " ".join(check.what for check in found.checks)
-    assert re.search("out of memory: OutOfDeviceMemory.*damaged module.*device is lost: DeviceLost", text)
+    assert re.search("OutOfDeviceMemory.*damaged module.*another GPU: WrongDevice.*lost: DeviceLost", text)
 
 
 def test_parity_compares_every_picture_with_onnx(settings):
@@ -256,10 +257,11 @@ def test_the_command_runs_gpu_stages_in_processes_of_their_own(driver, tmp_path)
         "--out",
         str(tmp_path),
         "environment",
-        "faults",
+        "copies",
     ]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     data = json.loads((tmp_path / "gpu-check.json").read_text(encoding="utf-8"))
     stages = {each["name"]: each for each in data["stages"]}
     assert "Software GPU, SM 8.6" in stages["environment"]["facts"]["gpu"], done.stdout + done.stderr
-    assert "faults" in done.stdout
+    assert stages["copies"]["status"] == "passed"
+    assert stages["copies"]["figures"]
