@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engine.manifest import Manifest
 from .calibration import Clip, Frames, Label, first_state, make_clip
-from .ranges import import_onnxruntime, open_ort
+from .ranges import open_ort
 
 if TYPE_CHECKING:
     import onnx
@@ -154,7 +154,7 @@ def run_clips(
     ----------
     runtime : str
         ``openvino``: as the engine would run it on this machine, so with bf16 between INT8 layers where the
-        chip has it; ``openvino-fp32``; ``onnxruntime``: nothing fused, all rounded where the graph says.
+        chip has it; ``openvino-fp32``; ``onnxruntime``: the graph as it is written.
     """
     data = model.SerializeToString()
     found: list[Alphas] = [[] for _ in clips]
@@ -179,8 +179,7 @@ def _one(run, clip: Clip, manifest: Manifest) -> Alphas:  # type: ignore[no-unty
 def _open(data: bytes, manifest: Manifest, shape: tuple[int, ...], runtime: Runtime):  # type: ignore[no-untyped-def]
     names = [manifest.output_name, *(tensor.output for tensor in manifest.state)]
     if runtime == "onnxruntime":
-        level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = open_ort(data, level=level)
+        session = open_ort(data)
         return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
     import openvino as ov
 

@@ -135,7 +135,7 @@ def collect_ranges(
 
 def open_watched(model: onnx.ModelProto, names: Collection[str] | None = None) -> Any:
     """An ONNX Runtime session in which the tensors ``names`` of the main graph (all of them by default) are
-    outputs; nothing is fused."""
+    outputs; with all of them, nothing can be fused and nothing is optimised away."""
     import onnx
 
     watched = onnx.ModelProto()
@@ -146,16 +146,20 @@ def open_watched(model: onnx.ModelProto, names: Collection[str] | None = None) -
             if name and name not in known and (names is None or name in names):
                 watched.graph.output.append(onnx.ValueInfoProto(name=name))
                 known.add(name)
-    ort = import_onnxruntime()
-    return open_ort(watched.SerializeToString(), level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    plain = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    return open_ort(watched.SerializeToString(), level=plain if names is None else None)
 
 
 def open_ort(model: bytes | str, *, level: Any = None) -> Any:
-    """ONNX Runtime on the CPU, its threads asleep between runs; ``model`` is a path or the file's bytes."""
+    """ONNX Runtime on the CPU, its threads asleep between runs; ``model`` is a path or the file's bytes.
+
+    A QDQ graph is computed as it is written: rounded where it says, everything between in float32.
+    """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     if level is not None:
         options.graph_optimization_level = level
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
