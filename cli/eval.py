@@ -40,6 +40,10 @@ def evaluate(
             help="The engine with its refinement, or the bare network; auto: the engine for bundles.",
         ),
     ] = "auto",
+    frame_by_frame: Annotated[
+        bool,
+        typer.Option("--frame-by-frame", help="Forget between the frames of a clip: what memory is worth."),
+    ] = False,
     worst: Annotated[int, typer.Option("--worst", min=0, help="Pictures to show, the worst first.")] = 20,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
     json_report: Annotated[
@@ -78,8 +82,9 @@ def evaluate(
         evaluations: dict[str, Evaluation] = {}
         for model in models:
             done = _measure(
-                model, data, cache or out / "cache", through, device, options, worst=worst, quiet=quiet
-            )
+                model, data, cache or out / "cache", through, device, options,
+                worst=worst, frame_by_frame=frame_by_frame, quiet=quiet,
+            )  # fmt: skip
             name = _unique(str(done.model["name"]), evaluations)
             evaluations[name] = done
             _write(done, out / name if len(models) > 1 else out)
@@ -114,6 +119,7 @@ def _measure(
     options: dict[str, Any],
     *,
     worst: int,
+    frame_by_frame: bool,
     quiet: bool,
 ) -> Evaluation:
     """One model on all of the data."""
@@ -131,9 +137,12 @@ def _measure(
             judged.predict,
             samples,
             worst=worst,
+            frame_by_frame=frame_by_frame,
             on_picture=lambda count, name: bar(count, name, len(samples)),
         )
         done.model, done.data = judged.facts, str(data)
+        if frame_by_frame:
+            done.model["through"] += ", frame by frame"
     if not done.pictures:
         raise SourceError(
             f"{data}: none of {len(samples)} pictures can be used; the first: {done.skipped[0]}"

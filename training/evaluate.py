@@ -82,16 +82,21 @@ class Evaluation:
 
 
 def measure(
-    predict: Predictor, samples: Iterable[Sample], names: Sequence[str] = METRICS
+    predict: Predictor,
+    samples: Iterable[Sample],
+    names: Sequence[str] = METRICS,
+    *,
+    frame_by_frame: bool = False,
 ) -> Iterator[Result]:
     """Measure each sample with the metrics called ``names``.
 
     The model forgets what it has seen before every picture, but within a clip only before the first frame.
-    One that begins with a clean plate is then shown the sample's.
+    One that begins with a clean plate is then shown the sample's. With ``frame_by_frame`` frames of clips are
+    unrelated pictures too.
     """
     clip = ""
     for sample in samples:
-        if not sample.clip or sample.clip != clip:
+        if frame_by_frame or not sample.clip or sample.clip != clip:
             predict.reset()
             if predict.begins_with_plate and sample.plate is not None:
                 predict(sample.plate)
@@ -117,11 +122,13 @@ def evaluate(
     names: Sequence[str] = METRICS,
     *,
     worst: int = WORST,
+    frame_by_frame: bool = False,
     on_picture: Callable[[int, str], None] | None = None,
 ) -> Evaluation:
     """Measure every sample, keep the pixels of the ``worst`` only, and sum up.
 
-    ``on_picture`` is called with the number measured so far, and the name of each.
+    ``on_picture`` is called with the number measured so far, and the name of each. ``frame_by_frame``: see
+    ``measure``.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def evaluate(
     light: list[Result] = []
     flickers: dict[tuple[str, str], list[float]] = {}
     before: tuple[str, np.ndarray] | None = None
-    for count, result in enumerate(measure(predict, samples, names), 1):
+    for count, result in enumerate(measure(predict, samples, names, frame_by_frame=frame_by_frame), 1):
         if result.clip:
             error = result.predicted - result.alpha
             steps = flickers.setdefault((result.folder, result.clip), [])

@@ -341,6 +341,28 @@ def test_a_clip_runs_with_the_models_memory(through, livecut, bundle_with_memory
     assert "dtSSD" in (out / "evaluation.html").read_text()
 
 
+@pytest.mark.parametrize("through", ["engine", "network"])
+def test_frame_by_frame_every_frame_is_the_first(through, livecut, bundle_with_memory, tmp_path):
+    for number in range(3):
+        write(tmp_path / "set" / "clips" / "a" / "images" / f"{number}.png", red(1.0))
+        write(tmp_path / "set" / "clips" / "a" / "masks" / f"{number}.png", mask(1.0))
+    result = livecut(
+        "eval",
+        bundle_with_memory,
+        tmp_path / "set",
+        "--out",
+        tmp_path,
+        "--through",
+        through,
+        "--frame-by-frame",
+    )
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    errors = [picture["mae"] for picture in report["pictures"]]
+    assert errors[0] == pytest.approx(errors[1]) == pytest.approx(errors[2])
+    assert report["model"]["through"].endswith("frame by frame")
+
+
 def test_pictures_left_out_are_said_and_end_with_3(livecut, bundle, folder, tmp_path):
     (folder / "images" / "bad.png").write_bytes(b"no picture")
     result = livecut("eval", bundle, folder, "--out", tmp_path / "out")
