@@ -67,5 +67,6 @@ def _describe(name: str) -> dict[str, Any]:
         "bytes": path.stat().st_size if path.is_file() else 0,
         "sha256": manifest.sha256,
         "sizes_wh": [list(size) for size in manifest.sizes_wh],
+        "variants": {name: variant.file for name, variant in manifest.variants.items()},
         **manifest.extra,
     }

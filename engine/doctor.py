@@ -239,8 +239,10 @@ def _models() -> Iterator[Finding]:
             "version": manifest.version,
             "licence": manifest.licence,
             "bytes": size,
+            "variants": sorted(manifest.variants),
         }
-        text = f"{manifest.version}, {manifest.licence}, {size / 1e6:.1f} MB, sha256 is right, {folder}"
+        also = f", also in {' and '.join(sorted(manifest.variants))}" if manifest.variants else ""
+        text = f"{manifest.version}, {manifest.licence}, {size / 1e6:.1f} MB{also}, sha256 is right, {folder}"
         yield Finding(f"model {name}", "ok", text, data)
 
 

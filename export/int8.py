@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_KEPT = 0.5
 """Share of the layers that may stay in float; beyond it INT8 is not worth its file."""
-PROBES = 12
+PROBES = 8
 """Clips that the sensitivity of each layer is measured on."""
 MOST_DIFFERENCE = 0.02
 """Mean difference from the float output that is let pass where nothing judges: 5 of 255."""

@@ -136,3 +136,14 @@ def test_auto_falls_back_to_the_models_own_file_where_int8_is_none_on_this_cpu(b
     with Session(bundle, backend="openvino", precision="int8") as session:
         with pytest.raises(DeviceUnavailable, match="the int8 variant of tiny is not int8 on this CPU"):
             _ = session.info
+
+
+def test_doctor_and_the_model_list_say_which_variants_there_are(bundle, monkeypatch):
+    from livecut.cli.model import _describe
+    from livecut.engine import doctor
+
+    monkeypatch.setattr("livecut.engine.registry.available_models", lambda: {"tiny": bundle})
+    (finding,) = doctor._models()
+    assert ", also in int8, sha256 is right, " in finding.text
+    assert finding.data["variants"] == ["int8"]
+    assert _describe(str(bundle))["variants"] == {"int8": "model.int8.onnx"}
