@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..engine.errors import PartialFailure, SourceError, UsageError
+from .judged import is_loose, open_judged
 from .options import BackendName, Precision, Quiet, Threads, Verbose
 from .outcome import ends_with_exit_code
 from .train import Device, training_errors
@@ -37,7 +38,7 @@ def evaluate(
         typer.Option(
             "--through",
             metavar="engine|network|auto",
-            help="The engine with its refinement, or the bare network; auto: the engine for bundles.",
+            help="The engine with its refinement, or the bare network; auto: the engine if all are bundles.",
         ),
     ] = "auto",
     frame_by_frame: Annotated[
@@ -75,6 +76,8 @@ def evaluate(
     if through not in ("auto", "engine", "network"):
         raise UsageError(f"--through: expected engine, network or auto, got {through!r}")
     models, data = paths[:-1], Path(paths[-1])
+    if through == "auto" and len(models) > 1 and any(map(is_loose, models)):
+        through = "network"  # all alike, or the comparison would be of the refinement
     with training_errors():
         from ..training.evaluate import markdown as as_markdown
 
@@ -126,7 +129,6 @@ def _measure(
     from ..training.evaluate import evaluate
     from ..training.pairs import open_samples
     from .console import progress
-    from .judged import open_judged
 
     with (
         open_judged(model, through, device, options) as judged,

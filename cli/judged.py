@@ -43,6 +43,12 @@ class ThroughEngine:
         self.session.reset()
 
 
+def is_loose(model: str) -> bool:
+    """Whether ``model`` is a network without a bundle: a file, or the folder of a run."""
+    path = Path(model).expanduser()
+    return path.is_file() or ((path / RUN).is_file() and not (path / "manifest.json").is_file())
+
+
 @contextmanager
 def open_judged(model: str, through: str, device: str, options: Mapping[str, Any]) -> Iterator[Judged]:
     """Open ``model``: a name, a bundle's or a run's folder, an ONNX file or a checkpoint.
@@ -64,8 +70,7 @@ def open_judged(model: str, through: str, device: str, options: Mapping[str, Any
     ModelError
         If there is no such model, or it is damaged.
     """
-    path = Path(model).expanduser()
-    loose = path.is_file() or ((path / RUN).is_file() and not (path / "manifest.json").is_file())
+    path, loose = Path(model).expanduser(), is_loose(model)
     if loose and through == "engine":
         raise UsageError(
             f"--through engine: {model} is no bundle, which says how to feed it; export it first"

@@ -411,3 +411,12 @@ def test_a_bare_onnx_file_and_a_runs_folder_are_measured_too(livecut, tmp_path):
     assert report["model"]["runs_on"] == "torch cpu fp32"
     assert report["model"]["gmac"] > 0
     assert (tmp_path / "out" / "model" / "evaluation.html").is_file()
+    # Beside a bare network a bundle is measured bare as well.
+    result = livecut(
+        "eval", folder, folder / "model.onnx", data, "--out", tmp_path / "alike", "--cache", tmp_path
+    )
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads((tmp_path / "alike" / "evaluation.json").read_text())["comparison"]
+    assert set(rows) == {"plain", "model"}
+    bundle = json.loads((tmp_path / "alike" / "plain" / "evaluation.json").read_text())
+    assert bundle["model"]["through"] == "network alone"
