@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +69,7 @@ def convert(source: Source, options: Options, frames: Frames | None, progress: P
     manifest["opset"] = opset_of(model)
     finish(model, manifest, source)
     check(model, name)
-    progress("compare", 0.5)
-    parity = prove(loaded.reference, onnx_runner(model, name), manifest, shapes, frames, name)
-    progress("compare", 1.0)
+    parity = prove(loaded.reference, onnx_runner(model, name), manifest, shapes, frames, name, progress)
     return Converted(model, manifest, shapes, loaded, parity, time.perf_counter() - started)
 
 
@@ -95,6 +93,7 @@ def prove(
     shapes: Shapes,
     frames: Frames | None,
     name: str,
+    progress: Progress,
 ) -> Parity:
     """Compare on edge cases at the sizes the graph takes, and on real frames; raises ParityError."""
     cases: list[Case] = []
@@ -102,7 +101,13 @@ def prove(
         cases += edge_streams(manifest, size, shapes.batch)
     cases += real_cases(manifest, proof_sizes(manifest, shapes)[0], frames, shapes.batch)
     held = one_by_one(reference) if shapes.batch > 1 else reference
-    return compare(held, candidate, cases, manifest, name=name)
+
+    def told() -> Iterator[Case]:
+        for index, case in enumerate(cases):
+            progress(f"compare on {case.name}", 0.5 + 0.5 * index / len(cases))
+            yield case
+
+    return compare(held, candidate, told(), manifest, name=name)
 
 
 def proof_sizes(manifest: Mapping[str, Any], shapes: Shapes) -> list[tuple[int, int]]:
