@@ -49,6 +49,17 @@ def averaged_copy(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
+def heal(network: nn.Module, average: nn.Module) -> None:
+    """Give ``network`` the averaged statistics where its own are not finite any more.
+
+    Normalisation keeps statistics of every forward pass, also of one whose step was refused.
+    """
+    for kept, own in zip(average.buffers(), network.buffers(), strict=True):
+        if not torch.isfinite(own).all():
+            own.copy_(kept)
+
+
+@torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
     """Move ``average`` towards ``network``, by ``1 - decay`` of the way; further in the first steps."""
     part = 1 - min(decay, (1 + step) / (10 + step))

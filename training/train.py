@@ -33,7 +33,7 @@ from .device import describe, prepare
 from .model.build import build_network
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
-from .optimiser import averaged_copy, follow, make_optimiser, share_at
+from .optimiser import averaged_copy, follow, heal, make_optimiser, share_at
 from .predictors import torch_predictor
 from .record import VALIDATED, Record
 
@@ -255,6 +255,7 @@ class Trainer:
     def refuse(self, values: dict[str, float]) -> None:
         """Leave out a step without finite loss or gradient; give up when it goes on."""
         self.bad_steps += 1
+        heal(self.network, self.average)
         shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
         self.log(f"step {self.step}: not finite ({shown}); left out")
         if self.bad_steps >= MAX_BAD_STEPS:

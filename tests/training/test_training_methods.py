@@ -179,6 +179,25 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
     assert not list((tmp_path / "tiny").glob("*.part"))
 
 
+def test_a_refused_step_leaves_no_trace_in_the_statistics_of_normalisation(
+    article_config, data_folder, tmp_path
+):
+    trainer = trainer_of(article_config, data_folder, tmp_path)
+    batch, weight = batch_of(trainer), trainer.network.generator.features[0].weight
+    trainer.train_step(batch, 1.0)
+    good = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = float("inf")
+    trainer.train_step(batch, 1.0)
+    assert (trainer.step, trainer.bad_steps) == (1, 1)
+    with torch.no_grad():
+        weight.copy_(good)
+    trainer.train_step(batch, 1.0)
+    assert (trainer.step, trainer.bad_steps) == (2, 0)
+    for network in (trainer.network, trainer.average):
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
 def test_an_older_curve_gets_the_columns_of_this_run(tiny_config, data_folder, tmp_path):
     trainer = trainer_of(tiny_config, data_folder, tmp_path)
     path = tmp_path / "tiny" / "curve.csv"
