@@ -27,8 +27,9 @@ METADATA = ("name", "version", "licence", "input", "output", "state")
 
 
 def name_of(path: Path) -> str:
-    """A model's name from its file's: ``SINet_Softmax.onnx`` to ``sinet-softmax``."""
-    return re.sub(r"[^a-z0-9.]+", "-", path.stem.lower()).strip("-.") or "model"
+    """A model's name from its file's: ``SINet_Softmax.onnx`` to ``sinet-softmax``, without ``.weights``."""
+    stem = path.stem.lower().removesuffix(".weights")
+    return re.sub(r"[^a-z0-9.]+", "-", stem).strip("-.") or "model"
 
 
 def recipe_key(recipe: str | Path | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from livecut.export.keras_article import KEY, alpha_of
 from livecut.export.keras_file import open_keras
 from livecut.export.keras_reference import compute
 from livecut.export.runners import onnx_runner
+from livecut.export.weights_foreign import name_of
 
 LAYOUTS = {
     "whole.h5": files.write,
@@ -68,6 +69,14 @@ def test_the_order_of_normalisation_and_activation_is_the_files(tmp_path, write)
     x = np.random.default_rng(6).uniform(-1, 1, (6, 6, 3)).astype(np.float32)
     got = compute(file, x[None])[file.layers[-1]["config"]["name"]][0]
     np.testing.assert_allclose(got, cutout_by_hand(layers, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("generator.weights.h5", "generator"), ("SINet_Softmax.onnx", "sinet-softmax"), ("__.h5", "model")],
+)
+def test_a_model_is_called_after_its_file(tmp_path, file, name):
+    assert name_of(tmp_path / file) == name
 
 
 def test_a_perfect_cut_out_gives_its_alpha_back(rng):
