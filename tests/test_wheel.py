@@ -37,7 +37,8 @@ def wheel(tmp_path_factory):
             shutil.copy2(path, sources)
     for room in {name.split(".")[1] for name in packages() if "." in name}:
         shutil.copytree(ROOT / room, sources / room, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {**os.environ, "PIP_NO_INDEX": "1"}
+    # nvcc takes minutes, and is tested by itself: tests/kernels/test_cuda_module.py
+    environment = {**os.environ, "PIP_NO_INDEX": "1", "LIVECUT_CUDA": "0"}
     command = [
         sys.executable,
         "setup.py",
@@ -96,6 +97,13 @@ def test_the_wheel_holds_every_compiled_kernel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     found = {match[1] for name in names if (match := re.match(r"livecut/kernels/_(\w+)\..*(so|pyd)$", name))}
     assert found == wanted
+
+
+def test_the_wheel_holds_the_sources_of_the_cuda_kernels(wheel):
+    folder = ROOT / "kernels" / "cuda"
+    wanted = {path.name for pattern in ("*.cu", "*.cuh", "emulate.*") for path in folder.glob(pattern)}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.rsplit("/", 1)[1] for name in names if name.startswith("livecut/kernels/cuda/")} >= wanted
 
 
 def test_setup_lists_every_package():

@@ -82,7 +82,7 @@ def _shipped(compute_capability: str, most: int) -> CompiledModule | None:
             compute_capability, said["compute_capabilities"][-1]
         )
         image = path.read_bytes() if serves else b""
-    except (OSError, ValueError, KeyError, IndexError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
         return None
     how = f"shipped fatbin (nvcc {said['nvcc']})"
     return CompiledModule(image, tuple(KERNELS), compute_capability, how) if image else None

@@ -89,6 +89,6 @@ def build_fatbin(folder: Path, nvcc: str | None = None) -> str:
             "nvcc": nvcc_version(nvcc),
         }
         said.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    except (OSError, ValueError, KeyError, IndexError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, TypeError, LookupError, subprocess.SubprocessError) as error:
         return f"CUDA kernels: not compiled, so they are compiled at first use: {error}"
     return f"CUDA kernels: compiled for {', '.join(capabilities)}"
