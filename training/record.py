@@ -12,7 +12,6 @@ from . import sheets
 from .evaluate import Result
 
 VALIDATED = ("mae", "iou", "boundary_f")
-DRAWN = ("total", "adversarial", "val_mae", "val_iou", "val_boundary_f")
 SAMPLES = 24
 
 
@@ -52,7 +51,8 @@ class Record:
             if fresh:
                 writer.writeheader()
             writer.writerow(values)
-        sheets.curves(path, self.folder / "curve.png", DRAWN)
+        drawn = [name for name in self.columns if name not in ("minutes", "step", "pictures")]
+        sheets.curves(path, self.folder / "curve.png", drawn)
 
     def draw_samples(self, measured: Sequence[Result], step: int) -> None:
         """Draw some of the held-out pictures: picture, mask, alpha, cut-out over magenta."""

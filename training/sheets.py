@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 MAGENTA = (255, 0, 255)
+PANEL_WH, PANELS_ACROSS = (360, 200), 3
 LINE_COLOURS = ((200, 80, 0), (0, 140, 0), (0, 0, 210), (160, 0, 160), (0, 140, 200))
 
 
@@ -40,25 +41,48 @@ def sheet(
 
 
 def curves(table: Path, path: Path, columns: Sequence[str]) -> None:
-    """Draw columns of a CSV file over its rows, each scaled to its own range, into one PNG."""
+    """Draw columns of a run's CSV file over its minutes, a panel for each that has values, into one PNG."""
     with open(table, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    width, height, margin = 900, 320, 24
+    panels: list[np.ndarray] = []
+    for column in columns:
+        points = [(float(row["minutes"]), float(row[column])) for row in rows if row.get(column)]
+        if points:
+            colour = LINE_COLOURS[len(panels) % len(LINE_COLOURS)]
+            panels.append(_panel(column, np.array(points), colour))
+    if not panels:
+        return
+    empty = np.full_like(panels[0], 255)
+    panels += [empty] * (-len(panels) % PANELS_ACROSS)
+    lines = [np.hstack(panels[at : at + PANELS_ACROSS]) for at in range(0, len(panels), PANELS_ACROSS)]
+    cv2.imwrite(str(path), np.vstack(lines))
+
+
+def _panel(title: str, points: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """One curve, BGR: ``points`` (N, 2), minutes and values."""
+    width, height = PANEL_WH
+    left, top, right, bottom = 64, 30, width - 16, height - 26
     canvas = np.full((height, width, 3), 255, np.uint8)
-    for position, column in enumerate(columns):
-        values = np.array([float(row[column]) for row in rows if row.get(column)])
-        if len(values) < 2:
-            continue
-        low, high = float(values.min()), float(values.max())
-        x = np.linspace(margin, width - margin, len(values))
-        y = height - margin - (values - low) / max(high - low, 1e-9) * (height - 2 * margin)
-        colour = LINE_COLOURS[position % len(LINE_COLOURS)]
-        cv2.polylines(canvas, [np.stack([x, y], 1).astype(np.int32)], False, colour, 1, cv2.LINE_AA)
-        text = f"{column} {low:.4g} .. {high:.4g}, now {values[-1]:.4g}"
-        cv2.putText(
-            canvas, text, (width - 330, 20 + 16 * position), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1
-        )
-    cv2.imwrite(str(path), canvas)
+    (start, low), (end, high) = points.min(0), points.max(0)
+
+    def write(text: str, x: int, y: int, ink: tuple[int, int, int] = (90, 90, 90)) -> None:
+        cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
+
+    for share in (0.0, 0.5, 1.0):
+        y = round(bottom - share * (bottom - top))
+        cv2.line(canvas, (left, y), (right, y), (225, 225, 225), 1)
+        write(f"{low + share * (high - low):.4g}", 6, y + 4)
+    write(f"{start:.1f}", left - 8, height - 8)
+    write(f"{end:.1f} min", right - 58, height - 8)
+    write(f"{title}, now {points[-1, 1]:.4g}", left, 18, colour)
+    x = left + (points[:, 0] - start) / max(end - start, 1e-9) * (right - left)
+    y = bottom - (points[:, 1] - low) / max(high - low, 1e-9) * (bottom - top)
+    places = np.rint(np.stack([x, y], 1)).astype(np.int32)
+    cv2.polylines(canvas, [places], False, colour, 1, cv2.LINE_AA)
+    if len(places) <= 40:  # few enough to be told apart
+        for place in places:
+            cv2.circle(canvas, (int(place[0]), int(place[1])), 2, colour, -1, cv2.LINE_AA)
+    return canvas
 
 
 def _tile(image: np.ndarray, size: int) -> np.ndarray:
