@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from . import metrics
 from .data.cache import Packed, pack
 from .data.catalogue import read_catalogue
 from .pairs import Sample, Samples, packed_samples
-from .predictors import Predictor
+
+if TYPE_CHECKING:
+    from .predictors import Predictor  # needs PyTorch, which measuring alone does not
 
 METRICS = ("mae", "mse", "sad", "grad", "conn", "iou", "max_f", "s_measure", "boundary_f")
 HIGHER_IS_BETTER = {"iou", "max_f", "s_measure", "boundary_f"}

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -302,6 +304,17 @@ def test_eval_writes_a_table_a_report_and_a_page_that_needs_nothing_else(
     assert page.index("bad.png") < page.index("fair.png") < page.index("good.png")
     assert page.count("data:image/jpeg;base64,") == 3 * 5
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+def test_a_bundle_is_measured_without_pytorch(bundle, folder, tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from livecut.cli.main import app\n"
+        f"app(['eval', {str(bundle)!r}, {str(folder)!r}, '--out', {str(tmp_path / 'out')!r}, '-q'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "evaluation.html").is_file()
 
 
 def test_several_models_are_set_side_by_side_by_one_command(
