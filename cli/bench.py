@@ -14,6 +14,7 @@ from .options import (
     InputSize,
     Model,
     NoRebuild,
+    Post,
     Precision,
     Quiet,
     RequireGpu,
@@ -90,6 +91,7 @@ def bench(
     ] = True,
     require_gpu: RequireGpu = False,
     no_rebuild: NoRebuild = False,
+    post: Post = "auto",
     cold_start: Annotated[
         bool,
         typer.Option("--cold-start/--no-cold-start", help="Also time a fresh process to its first frame."),
@@ -147,6 +149,7 @@ def bench(
         temporal=temporal,
         require_gpu=require_gpu,
         rebuild=not no_rebuild,
+        post=post,
     )
     if find_streams and (sweep or unpaced or streams != 1):
         raise UsageError(

@@ -31,12 +31,13 @@ ROWS = 32
 RUN_IN = 24
 """Frames done offline before a checked one, so that state and smoothing have forgotten where they began: the
 smoother's memory is then a thousandth."""
-MEAN_LIMIT = 0.25
-"""Mean difference, of 255, over the kept rows of a checked output. bf16 networks differ in the last of their
-8 bits from thread to thread, which comes to less than 0.05; the alpha of the frame before to 0.3 and more."""
+MEAN_LIMIT = 0.5
+"""Mean difference, of 255, over the kept rows of a checked output. CPU and GPU kernels may round apart by 1,
+and bf16 networks differ in the last of their 8 bits from thread to thread."""
 FAR = 24
 FAR_LIMIT = 0.001
-"""Share of the kept values that may be further apart than ``FAR`` of 255."""
+"""Share of the kept values that may be further apart than ``FAR`` of 255. Rounding moves none so far; the
+alpha of the frame before, while the product moves, three in a thousand and more."""
 
 
 @dataclass
@@ -118,6 +119,7 @@ class GateSink(Sink):
         self.done = np.full(frames, np.nan)
         self.index = np.full(frames, -1, np.int64)
         self.shown = np.full(frames, -1, np.int64)
+        self.agrees = np.full(frames, False)
         self.count = 0
         self.checks: list[Check] = []
         self._every = every
@@ -141,8 +143,9 @@ class GateSink(Sink):
         position = self.count
         if position == len(self.done):
             return  # more than any camera of this rate can have given: a repeat of a source that is down
-        index = self._reader.read(frame) if self._reader else None
-        self.shown[position] = -1 if index is None else index
+        if self._reader is not None:
+            index, self.agrees[position] = self._reader.read(frame)
+            self.shown[position] = -1 if index is None else index
         if frame.index >= self._next_check:
             self._keep(position, frame)
         self.index[position], self.due[position] = frame.index, frame.due_seconds
@@ -170,6 +173,17 @@ class GateSink(Sink):
     def indices(self) -> np.ndarray:
         """The index of each output, in order."""
         return self.index[: self.count]
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether alphas carry an index: most show one. (Any corner does, one time in 256.)"""
+        return bool(np.mean(self.shown[: self.count] >= 0) > 0.5) if self.count else False
+
+    @property
+    def wrong_index(self) -> int:
+        """Outputs whose picture or alpha is of another frame."""
+        right = (self.shown[: self.count] == self.indices) & self.agrees[: self.count]
+        return int(np.sum(~right))
 
 
 def checked_planes(frame: Frame) -> tuple[np.ndarray, ...]:
@@ -246,10 +260,8 @@ def judge(sink: GateSink, offline: Offline, *, checks: int | None = None) -> Gat
     if checks is not None and len(chosen) > checks:
         keep = np.unique(np.linspace(0, len(chosen) - 1, checks).round().astype(int))
         chosen = [chosen[number] for number in keep]
-    readable = False
     position = -1
     truth = _Truth(offline.scene)
-    reader = IndexReader((offline.scene.width, offline.scene.height))
     for check in chosen:
         start = max(0, check.position - RUN_IN)
         if start > position + 1 or position < 0:  # else the reference simply goes on from where it is
@@ -259,7 +271,6 @@ def judge(sink: GateSink, offline: Offline, *, checks: int | None = None) -> Gat
         for number in range(start, check.position + 1):
             frame = offline.run(int(sink.index[number]))
         position = check.position
-        readable |= reader.read(frame) == check.index
         wanted = [plane[check.offset :: check.step] for plane in checked_planes(frame)]
         mean, far = differences(check.rows, wanted, offline.output)
         report.checked += 1
@@ -270,8 +281,7 @@ def judge(sink: GateSink, offline: Offline, *, checks: int | None = None) -> Gat
                 report.first_failed = check.index
         truth.add(check, offline.output)
     offline.session.reset()
-    shown = sink.shown[: sink.count]
-    report.wrong_index = int(np.sum(shown != sink.indices)) if readable else None
+    report.wrong_index = sink.wrong_index if sink.is_marked else None
     report.alpha_mad, report.alpha_iou = truth.mad, truth.iou
     return report
 

@@ -65,6 +65,10 @@ class MarkedBackend(Backend):
     def begin(self) -> State:
         return self.inner.begin()
 
+    def device_backend(self) -> Any:
+        """Whole frames on a GPU pass this by: their alphas stay there, and carry no index."""
+        return self.inner.device_backend()
+
     def admit(self) -> bool:
         return self.inner.admit()
 
@@ -114,8 +118,8 @@ class IndexReader:
         columns = (np.arange(CODE_WIDTH) + 0.5) * wide / CODE_WIDTH
         self._where = np.ix_(rows.astype(int), columns.astype(int))
 
-    def read(self, frame: Frame) -> int | None:
-        """The index that picture and alpha both show; None where they differ, or show none.
+    def read(self, frame: Frame) -> tuple[int | None, bool]:
+        """The index that the alpha shows, None without one, and whether the picture shows the same.
 
         A straight colour under alpha 0 is anybody's, so what shows over black is what counts: the picture's
         code through the alpha's. Gray codes of two different indices do not make a third valid one.
@@ -126,8 +130,9 @@ class IndexReader:
         elif frame.format == "YUVA420":
             alpha, picture = frame.planes[3][where], frame.planes[0][where]
         elif frame.format == "ALPHA":
-            return decode_bits(frame.planes[0][where] > 127)
+            index = decode_bits(frame.planes[0][where] > 127)
+            return index, True
         else:
-            return None
+            return None, False
         index = decode_bits(alpha > 127)
-        return index if index == decode_bits(np.minimum(alpha, picture) > 127) else None
+        return index, index == decode_bits(np.minimum(alpha, picture) > 127)

@@ -44,6 +44,10 @@ class Settings:
     require_gpu: bool = False
     rebuild: bool = True
     """Whether a TensorRT engine that is missing may be built; the run waits for it."""
+    post: str = "auto"
+    """Where the full-resolution work is done: ``auto``, ``cpu`` or ``gpu``."""
+    marked: bool = True
+    """Whether alphas carry the index of their picture, where they pass through host memory."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -86,6 +86,47 @@ def test_a_session_that_reuses_alphas_shows_the_index_of_another_picture(session
     assert figures.data["gate"]["wrong_index"] >= 10
 
 
+class DarkCorner(RedBackend):
+    """The red channel would show the code by itself; this one shows none."""
+
+    def infer(self, buffer, state):
+        super().infer(buffer, state)
+        buffer.alpha[:16, :64] = 0
+
+
+def test_alphas_without_an_index_are_judged_by_the_offline_run_alone(tiny_model):
+    """As those of whole frames on a GPU, which never come to the host by themselves."""
+
+    def timed(settings, number, group):
+        return Session(tiny_model, backend=DarkCorner, size_wh=WH, threads=1)
+
+    def reference(settings, number, group):
+        backend = marked(DarkCorner, WH) if settings.marked else DarkCorner
+        return Session(tiny_model, backend=backend, size_wh=WH, threads=1)
+
+    figures = measure(timed, reference)
+    assert figures.gate_passed
+    assert figures.data["gate"]["wrong_index"] is None
+
+
+def test_a_lazy_backend_without_an_index_is_caught_all_the_same(tiny_model):
+    class LazyInTheDark(DarkCorner):
+        def infer(self, buffer, state):
+            if self.inferred % 3 == 2:
+                self.inferred += 1
+            else:
+                super().infer(buffer, state)
+
+    def timed(settings, number, group):
+        return Session(tiny_model, backend=LazyInTheDark, size_wh=WH, threads=1)
+
+    def reference(settings, number, group):
+        backend = marked(DarkCorner, WH) if settings.marked else DarkCorner
+        return Session(tiny_model, backend=backend, size_wh=WH, threads=1)
+
+    assert not measure(timed, reference).gate_passed
+
+
 def test_several_streams_are_each_judged_against_their_own_camera(session_of):
     settings = dataclasses.replace(SETTINGS, streams=3, seconds=0.5)
     figures = measure(session_of(), session_of(), settings)
@@ -141,9 +182,9 @@ def test_checks_come_at_moments_that_no_period_can_avoid():
 @pytest.mark.parametrize("format", ["RGBA", "BGRA", "YUVA420", "ALPHA"])
 def test_the_index_is_read_where_picture_and_alpha_agree(format, rng):
     frame = coded(format, 77, 77, rng)
-    assert IndexReader((256, 128)).read(frame) == 77
+    assert IndexReader((256, 128)).read(frame) == (77, True)
     if format != "ALPHA":
-        assert IndexReader((256, 128)).read(coded(format, 78, 77, rng)) is None
+        assert IndexReader((256, 128)).read(coded(format, 78, 77, rng)) == (77, False)
 
 
 def coded(format, picture, alpha, rng):
