@@ -50,7 +50,8 @@ def test_every_product_is_in_bytes_with_one_scale_a_channel(flavour, tmp_path):
         assert held[f"{name}.weight_int8"].dtype == np.int8
         assert np.abs(held[f"{name}.weight_int8"]).max() == 127
         assert held[f"{name}.weight_scale"].shape == (channels,)
-        assert not held[f"{name}.weight_zero"].any()
+        assert not held.get(f"{name}.weight_zero", np.zeros(1)).any()
+        assert (f"{name}.weight_zero" in held) == (flavour == "tensorrt")
     assert f"{name}.weight" not in held
     assert not [t for t in made.graph.initializer if t.data_type == TensorProto.INT32]
     for before, after in zip(nets.cutter().graph.output, made.graph.output, strict=True):
@@ -70,7 +71,7 @@ def test_openvinos_activations_are_unsigned_and_tensorrts_symmetric(tmp_path):
     assert {zero.dtype for zero in zeros["tensorrt"].values()} == {np.dtype(np.int8)}
     assert not any(zero.any() for zero in zeros["tensorrt"].values())
     assert zeros["openvino"]["image_zero"] > 0  # the picture is in -1..1
-    assert zeros["openvino"]["ar_zero"] == 0  # behind a ReLU every step is spent on what is there
+    assert "ar_zero" not in zeros["openvino"]  # behind a ReLU every step is spent on what is there
 
 
 @pytest.mark.parametrize("flavour", ["openvino", "tensorrt"])
