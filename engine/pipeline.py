@@ -347,7 +347,7 @@ class Pipeline:
     def _discard(self, item: Slot | Output) -> None:
         """Give back what will not be used, so that whoever waits for it goes on and sees the end."""
         if isinstance(item, Slot):
-            item.frame = None
+            self.session.give_up(item)
             self._free.put(item)
         else:
             self._outputs.put(item)

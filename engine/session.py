@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,14 @@ class Session:
                 else:
                     slot.engine.collect(slot.buffer)
 
+    def give_up(self, slot: Slot) -> None:
+        """Let go of a frame that nobody will look at: its turn and its buffer are then free for others."""
+        if slot.in_flight:
+            slot.in_flight = False
+            with suppress(BackendError), slot.engine.thread_context():
+                slot.lane.collect() if slot.whole else slot.engine.collect(slot.buffer)
+        slot.frame = None
+
     def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
         """Check and smooth the slot's alpha, and compose the output frame from it.
 
@@ -296,8 +304,7 @@ class Session:
         self._smoother.smooth(alpha, slot.small, threads=self.threads)  # type: ignore[arg-type]
 
     def reset(self) -> None:
-        """Forget the previous frames: the next one is the first of a stream. Not while a frame is in
-        flight."""
+        """Forget the previous frames: the next one is the first of a stream. Not with a frame in flight."""
         self._state = self._state_of = None
         if self._whole is not None:
             self._whole.reset()

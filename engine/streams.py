@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from .backends import Backend, BackendInfo, select_backend
@@ -25,7 +26,7 @@ class _Request:
     of: StreamBackend
     buffer: HostBuffer
     error: BaseException | None = None
-    submitted: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
     since: float = 0.0
 
 
@@ -86,8 +87,13 @@ class StreamGroup:
         self._last_done = 0.0
         self._closed = False
         self._opening = threading.Lock()
-        self._worker = threading.Thread(target=self._work, name="livecut-shared", daemon=True)
-        self._worker.start()
+        self._queued: SimpleQueue[Any] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=work, name=f"livecut-shared-{name}", daemon=True)
+            for name, work in (("queue", self._work), ("finish", self._finish))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def backend(self, name: str = "", priority: int = 0) -> Callable[[], Backend]:
         """What a stream's ``Session`` takes as its ``backend``."""
@@ -102,7 +108,8 @@ class StreamGroup:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._worker.join()
+        for thread in self._threads:
+            thread.join()
         with self._opening:
             engines, self._engines = list(self._engines.values()), {}
         for engine in engines:
@@ -172,13 +179,15 @@ class StreamGroup:
             self._given.add(member)
         self._changed.notify_all()
 
-    # -- the thread that queues frames
+    # -- two threads: one queues frames on the device, one waits for them, so that a stream that is slow to
+    # take its results holds up no other
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not (batch := self.batches.take(self.clock.now(), self._preparing)):
+                while not (batch := self._next_batch()):
                     if self._closed:
+                        self._queued.put(None)
                         return
                     wait = self.batches.due - self.clock.now() if len(self.batches) else None
                     self._changed.wait(wait)
@@ -187,7 +196,20 @@ class StreamGroup:
                     request.of.run(request.buffer)
                 except BaseException as error:  # it is the stream's: raised where that collects the frame
                     request.error = error
-                request.submitted.set()
+                self._queued.put(request)
+
+    def _next_batch(self) -> list[_Request]:
+        return self.batches.take(self.clock.now(), 0 if self._closed else self._preparing)
+
+    def _finish(self) -> None:
+        while (request := self._queued.get()) is not None:
+            try:
+                if request.error is None:
+                    request.of.wait_for(request.buffer)
+            except BaseException as error:
+                request.error = error
+            self.done(request.of.member, request)
+            request.finished.set()
 
 
 class StreamBackend(Backend):
@@ -196,7 +218,7 @@ class StreamBackend(Backend):
     name = "shared"
 
     def __init__(self, group: StreamGroup, member: Member) -> None:
-        self._group, self._member = group, member
+        self._group, self.member = group, member
         self._engine: Backend | None = None
         self._state: State = None
         self._requests: dict[HostBuffer, _Request] = {}
@@ -230,7 +252,7 @@ class StreamBackend(Backend):
 
     def admit(self) -> bool:
         if not self._has_turn:
-            self._group.admit(self._member)
+            self._group.admit(self.member)
             self._has_turn = True
         return True
 
@@ -247,22 +269,19 @@ class StreamBackend(Backend):
         with engine.thread_context():
             self._state = engine.submit(buffer, self._state)
 
+    def wait_for(self, buffer: HostBuffer) -> None:
+        """Wait for a frame on the engine; called by the group."""
+        engine = self._opened()
+        with engine.thread_context():
+            engine.collect(buffer)
+
     def collect(self, buffer: HostBuffer) -> None:
         request = self._requests.pop(buffer, None)
         if request is None:
             return
-        request.submitted.wait()
-        engine = self._opened()
-        try:
-            if request.error is not None:
-                raise request.error
-            with engine.thread_context():
-                engine.collect(buffer)
-        except BaseException as error:
-            request.error = error
-            raise
-        finally:
-            self._group.done(self._member, request)
+        request.finished.wait()
+        if request.error is not None:
+            raise request.error
 
     def infer(self, buffer: HostBuffer, state: State) -> State:
         following = self.submit(buffer, state)
@@ -275,12 +294,12 @@ class StreamBackend(Backend):
             return
         if self._has_turn:
             self._has_turn = False
-            self._group.done(self._member, None)
+            self._group.done(self.member, None)
         for request in list(self._requests.values()):
-            request.submitted.wait()
+            request.finished.wait()
         self._requests.clear()
         self._engine = None
-        self._group.leave(self._member)
+        self._group.leave(self.member)
 
 
 def run_together(pipelines: Sequence[Pipeline]) -> list[StreamReport | BaseException]:

@@ -288,3 +288,34 @@ def test_a_full_device_sheds_frames_and_takes_the_newest_when_it_is_their_turn(t
     session.close()
     holder.close()
     group.close()
+
+
+def test_a_stream_that_fails_with_frames_in_flight_gives_their_turns_to_the_others(tiny_model):
+    """With room for two frames in all, the one that fails must not keep its turns."""
+    device = FakeDevice()
+    streams = Streams(tiny_model, on_fake_gpu(device), 2, most_under_way=2)
+    streams.sinks[0].before_write = lambda frame: frame.index == 3 and 1 / 0
+    failed, report = run_together(streams.pipelines)
+    assert "division" in str(failed)
+    assert report.frames_out == 30
+    assert streams.group.turns.under_way.total() == 0
+    streams.close()
+    assert device.hazards == []
+
+
+def test_a_stream_whose_sink_stands_still_holds_up_no_other(tiny_model):
+    """Turns end when the device is done, not when somebody takes the result."""
+    streams = Streams(tiny_model, RedBackend, 2, most_under_way=1)
+    other_ended = threading.Event()
+    streams.sinks[0].before_write = lambda frame: must(other_ended.wait(PATIENCE_SECONDS), "the other stream")
+    run_of_the_other = streams.pipelines[1].run
+
+    def run():
+        report = run_of_the_other()
+        other_ended.set()
+        return report
+
+    streams.pipelines[1].run = run
+    reports = run_together(streams.pipelines)
+    assert [report.frames_out for report in reports] == [30, 30]
+    streams.close()
