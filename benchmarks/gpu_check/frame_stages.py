@@ -19,7 +19,7 @@ from .copy_stages import FRAMES, bandwidths
 from .engines import Engine, open_engine
 from .frame import Paths, launches, pieces
 from .gpu import device_ms, kernels_for, many
-from .results import Check, Report, figure, ratio
+from .results import Check, NotRun, Report, figure, ratio
 
 HELD_FPS = 30.0
 HELD_MS = 1000 / HELD_FPS
@@ -74,6 +74,8 @@ def graph(report: Report, settings: dict[str, Any]) -> None:
         paths = here.paths(frames(settings)["1080p"], 1)
         try:
             lane = paths.lanes[0]
+            if lane.program.why_not_captured:
+                raise NotRun(f"{here.engine.backend.info.name} in no graph: {lane.program.why_not_captured}")
             report.facts["queued as"] = paths.how
             outputs = {}
             for by_graph in (True, False):
@@ -103,7 +105,9 @@ def _pieces_ms(here: Setting, lane: FrameLane) -> dict[str, list[float]]:
     """Device time of each piece of a frame."""
     count = many(here.settings, 60)
     return {
-        name: device_ms(here.device, lane.stream, call, count, repeat=4)
+        name: device_ms(
+            here.device, lane.stream, call, count, 4, captured=name != "engine" or bool(lane.graphs)
+        )
         for name, call in pieces(lane).items()
     }
 
@@ -175,18 +179,10 @@ def pipeline(report: Report, settings: dict[str, Any]) -> None:
 
 def _engine_alone(here: Setting, lane: FrameLane) -> list[float]:
     """Milliseconds an inference when nothing else runs: the engine's own throughput, by a graph if it can."""
-    stream, replay, queue = lane.stream, None, pieces(lane)["engine"]
-    if lane.graphs:
-        stream.begin_capture()
-        queue()
-        replay = stream.end_capture()
-    try:
-        call = queue if replay is None else lambda: replay.launch(stream)
-        return device_ms(here.device, stream, call, many(here.settings, 20), repeat=many(here.settings, 50))
-    finally:
-        stream.synchronize()
-        if replay is not None:
-            replay.free()
+    count, repeat = many(here.settings, 20), many(here.settings, 50)
+    return device_ms(
+        here.device, lane.stream, pieces(lane)["engine"], count, repeat, captured=bool(lane.graphs)
+    )
 
 
 def _report_size(

@@ -36,6 +36,7 @@ class TorchGraph:
         except ImportError as error:
             raise NotRun(f"PyTorch and onnx are needed: {error}") from None
         self._torch, self.device, self.half = torch, device, half
+        self.dtype = torch.float16 if half else torch.float32
         graph = onnx.load(str(path)).graph
         self.inputs = [each.name for each in graph.input]
         self.outputs = [each.name for each in graph.output]

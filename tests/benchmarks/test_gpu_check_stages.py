@@ -230,6 +230,44 @@ def test_parity_finds_an_engine_that_is_another_network(stateful):
     assert found.judged().status == "failed"
 
 
+def on_cpu(device):
+    """PyTorch as the engine, on the memory of the software GPU, which is the host's."""
+    import ctypes
+    from contextlib import nullcontext
+
+    from benchmarks.gpu_check.torch_engine import TorchBackend, TorchProgram
+
+    torch = pytest.importorskip("torch", reason="PyTorch as an engine")
+
+    class Program(TorchProgram):
+        why_not_captured = "it runs at once"
+
+        def tensor(self, pointer, shape):
+            memory = (ctypes.c_float * int(np.prod(shape))).from_address(pointer)
+            return torch.from_numpy(np.frombuffer(memory, np.float32).reshape(shape))
+
+        def on(self, stream):
+            return nullcontext()
+
+    class OnCpu(TorchBackend):
+        device_name, half, program_class = "cpu", False, Program
+
+    return OnCpu(device)
+
+
+def test_pytorch_as_an_engine_is_the_network(either):
+    pytest.importorskip("onnxruntime", reason="parity is against ONNX Runtime")
+    found = report()
+    engine_stages.parity(found, {**either, "backend": lambda: on_cpu(either["open_device"])})
+    assert_passed(found, ["mean difference of alpha"])
+    assert "it runs at once" in found.facts["details"]
+
+
+def test_an_engine_that_cannot_be_captured_is_told_by_the_graph_stage(settings):
+    with pytest.raises(NotRun, match="pytorch in no graph: it runs at once"):
+        frame_stages.graph(report(), {**settings, "backend": lambda: on_cpu(settings["open_device"])})
+
+
 def test_the_serial_loop_runs_and_its_goal_is_forty_times(settings):
     pytest.importorskip("torch", reason="the loop is PyTorch's")
     found = report()
