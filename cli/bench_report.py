@@ -41,11 +41,11 @@ def show_run(run: dict[str, Any], data: dict[str, Any]) -> None:
 def run_lines(run: dict[str, Any], data: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and text of each line of one run's table."""
     frames, backend, cold = run["frames"], run["backend"], data["cold_start"]
-    threads = backend["threads"]
+    threads = f"{backend['threads']} thread{'' if backend['threads'] == 1 else 's'}"
     lines = [
         (
             "ran on",
-            f"{backend['name']}, {backend['device']}, {backend['precision']}, {threads} threads",
+            f"{backend['name']}, {backend['device']}, {backend['precision']}, {threads}",
         )
     ]
     if cold:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 ROWS = 32
 """About so many rows of a checked output are kept, evenly spread: a quarter of a megabyte at 1080p."""
-RUN_IN = 24
-"""Frames done offline before a checked one, so that state and smoothing have forgotten where they began: the
-smoother's memory is then a thousandth."""
+RUN_IN, RUN_IN_WITH_STATE = 24, 64
+"""Frames done offline before a checked one, so that the smoother has forgotten where it began (its memory is
+then a thousandth), and a network with state, whose memory is its own, too."""
 MEAN_LIMIT = 0.5
 """Mean difference, of 255, over the kept rows of a checked output. CPU and GPU kernels may round apart by 1,
 and bf16 networks differ in the last of their 8 bits from thread to thread."""
@@ -260,10 +260,11 @@ def judge(sink: GateSink, offline: Offline, *, checks: int | None = None) -> Gat
     if checks is not None and len(chosen) > checks:
         keep = np.unique(np.linspace(0, len(chosen) - 1, checks).round().astype(int))
         chosen = [chosen[number] for number in keep]
+    run_in = RUN_IN_WITH_STATE if offline.session.manifest.state else RUN_IN
     position = -1
     truth = _Truth(offline.scene)
     for check in chosen:
-        start = max(0, check.position - RUN_IN)
+        start = max(0, check.position - run_in)
         if start > position + 1 or position < 0:  # else the reference simply goes on from where it is
             offline.session.reset()
         else:
