@@ -327,8 +327,8 @@ class Session:
         self.infer(slot)
 
     def _leave_whole(self, slot: Slot, frame: Frame, error: BackendError) -> None:
+        slot.whole.leave(frame, error)
         if self._whole is slot.whole:
-            log.warning("full-resolution work on the CPU from frame %d on: %s", frame.index, error)
             self._whole = None
         slot.whole = None
 

@@ -55,6 +55,9 @@ class WholeFrames:
         self._pictures: dict[int, Picture] = {}
         self._state: Any = None
         self._begun: StreamMemory | None = None
+        self._is_left = False
+        self.is_trial = True
+        """While it is tried out, an error is an error; later the CPU takes over."""
 
     def reset(self) -> None:
         """The next frame is the first of a stream."""
@@ -139,6 +142,14 @@ class WholeFrames:
             matrix=frame.matrix, full_range=frame.full_range,
         )  # fmt: skip
 
+    def leave(self, frame: Frame, error: BackendError) -> None:
+        """The CPU takes over with ``frame``, which is said once; while trying out the error is raised."""
+        if self.is_trial:
+            raise error
+        if not self._is_left:
+            log.warning("full-resolution work on the CPU from frame %d on: %s", frame.index, error)
+        self._is_left = True
+
     def close(self) -> None:
         """Give back what the device holds for these frames; none is in flight."""
         for memory in self._memories.values():
@@ -182,6 +193,7 @@ def choose(
         return None
     if session.post == "gpu":
         log.info("full-resolution work on the GPU, as asked for: %.2f ms a frame", 1e3 * on_gpu)
+        whole.is_trial = False
         return whole
     on_cpu = _seconds(session, None, compositor, frame_wh)
     log.info(
@@ -189,6 +201,7 @@ def choose(
         "GPU" if on_gpu < on_cpu else "CPU", 1e3 * on_gpu, 1e3 * on_cpu,
     )  # fmt: skip
     if on_gpu < on_cpu:
+        whole.is_trial = False
         return whole
     whole.close()
     return None
