@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from livecut.engine.cuda import pycuda_device
 from livecut.engine.cuda.failures import from_exception, from_message
 from livecut.engine.cuda.libcuda import LibCuda
 from livecut.engine.cuda.packing import pack
@@ -242,3 +244,45 @@ def test_pycuda_device_on_the_software_driver(driver, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("all well\n")
     assert "PyCUDA" not in done.stderr, done.stderr
+
+
+# -- pycuda, or what is wrong with it
+
+
+def pretend_pycuda(monkeypatch, driver):
+    package = types.ModuleType("pycuda")
+    package.driver = driver
+    monkeypatch.setitem(sys.modules, "pycuda", package)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
+
+
+def test_no_pycuda_is_said_with_the_way_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    with pytest.raises(
+        DeviceUnavailable, match=r"pycuda is needed for the GPU and does not load: .*livecut\[gpu"
+    ):
+        pycuda_device._driver()
+
+
+def test_a_driver_older_than_pycudas_cuda_is_one_clear_error(monkeypatch):
+    driver = types.ModuleType("pycuda.driver")
+    driver.init, driver.get_version = lambda: None, lambda: (13, 0, 0)
+    driver.get_driver_version = lambda: 12040
+    pretend_pycuda(monkeypatch, driver)
+    with pytest.raises(
+        DriverTooOld, match="built for CUDA 13, the driver goes up to CUDA 12; install a newer"
+    ):
+        pycuda_device._driver()
+    driver.get_driver_version = lambda: 13010
+    assert pycuda_device._driver() is driver
+
+
+def test_a_pycuda_that_fails_to_start_fails_with_the_drivers_words(monkeypatch):
+    def init():
+        raise RuntimeError("cuInit failed: no CUDA-capable device is detected")
+
+    driver = types.ModuleType("pycuda.driver")
+    driver.init = init
+    pretend_pycuda(monkeypatch, driver)
+    with pytest.raises(DeviceUnavailable, match="no CUDA-capable device is detected"):
+        pycuda_device._driver()
