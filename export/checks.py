@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ..engine.errors import ModelError
@@ -58,12 +58,19 @@ def findings(model: onnx.ModelProto) -> list[str]:
     return found + list(_types(model))
 
 
-def check_domains(model: onnx.ModelProto, name: str) -> None:
-    """Raise ModelError if the graph has operators of others, which only their makers' runtimes know."""
+def check_domains(model: onnx.ModelProto, name: str, rewritten: Collection[tuple[str, str]] = ()) -> None:
+    """Raise ModelError if the graph has operators of others, which only their makers' runtimes know.
+
+    ``rewritten``: domain and name of those that an import says in plain operators.
+    """
     foreign = [node for node in model.graph.node if node.domain not in _STANDARD_DOMAINS]
     own = {(function.domain, function.name) for function in model.functions}
     _raise(
-        [f"{_place(n)}: {next(_problems(n, set()))}" for n in foreign if (n.domain, n.op_type) not in own],
+        [
+            f"{_place(n)}: {next(_problems(n, set()))}"
+            for n in foreign
+            if (n.domain, n.op_type) not in own | set(rewritten)
+        ],
         name,
     )
 

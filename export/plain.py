@@ -248,3 +248,5 @@ _REWRITERS: dict[tuple[str, str], Callable[[_Writer, Any], bool]] = {
     (MICROSOFT, "QLinearGlobalAveragePool"): _unary("GlobalAveragePool"),
     (MICROSOFT, "QLinearConcat"): _qlinear_concat,
 }
+REWRITTEN = frozenset(_REWRITERS)
+"""Domain and name of every operator that has a plain way of saying it."""

@@ -99,8 +99,9 @@ def load_with_recipe(
     from .checks import check_domains
     from .foreign import import_foreign
     from .onnx_file import read_proto
+    from .plain import REWRITTEN
 
-    check_domains(read_proto(path), path.name)  # nothing here could even run it
+    check_domains(read_proto(path), path.name, REWRITTEN)  # nothing here could even run it
     with tempfile.TemporaryDirectory(prefix="livecut-") as work:
         report = import_foreign(path, recipe, Path(work) / name, size=size_wh)
         loaded = bundle_source(report.folder).load(None)
