@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..engine.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..engine.session import Session
     from ..training.predictors import Predictor
 
@@ -36,6 +36,8 @@ class ThroughEngine:
         self.session = session
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
+        import numpy as np
+
         alpha = self.session.matte(np.ascontiguousarray(image), foreground=False).alpha
         return alpha.astype(np.float32) / 255
 

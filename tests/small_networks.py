@@ -74,35 +74,3 @@ def _quantised(nodes, weights, value, name, scale):
         helper.make_node("DequantizeLinear", [f"{name}_q", *parameters], [f"{name}_dq"], name=f"dq_{name}")
     )
     return f"{name}_dq"
-
-
-def halve(source, path):
-    """Write ``source``, an fp32 network without control flow, with all its computing in fp16."""
-    model = onnx.load(str(source))
-    graph = model.graph
-    kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:] if name}
-
-    def half(tensor):
-        array = numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and tensor.name not in kept:
-            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), tensor.name))
-
-    for tensor in graph.initializer:
-        half(tensor)
-    for node in graph.node:
-        if node.op_type == "Constant" and node.output[0] not in kept:
-            half(node.attribute[0].t)
-    del graph.value_info[:]
-    first, last = graph.input[0].name, graph.output[0].name
-    for node in graph.node:
-        node.input[:] = [f"{name}_half" if name == first else name for name in node.input]
-        node.output[:] = [f"{name}_half" if name == last else name for name in node.output]
-    graph.node.insert(
-        0, helper.make_node("Cast", [first], [f"{first}_half"], name="to_half", to=TensorProto.FLOAT16)
-    )
-    graph.node.append(
-        helper.make_node("Cast", [f"{last}_half"], [last], name="to_float", to=TensorProto.FLOAT)
-    )
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
-    return path

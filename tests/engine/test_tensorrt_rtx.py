@@ -2,7 +2,7 @@
 
 import pytest
 import versions_of_tensorrt
-from small_networks import halve, write_network
+from small_networks import write_network
 
 trt = pytest.importorskip("tensorrt_rtx", reason="needs livecut[rtx]")
 
@@ -17,20 +17,15 @@ api = load("tensorrt_rtx")
 BOTH = {"image": ((1, 3, 288, 288), (1, 3, 288, 512), (1, 3, 512, 512))}
 
 
-@pytest.fixture(scope="session")
-def livecut_s_fp16(tmp_path_factory):
-    """livecut-s with all that computes in fp16, and its fp32 inputs and outputs."""
-    return halve(SHIPPED / "livecut-s/model.onnx", tmp_path_factory.mktemp("fp16") / "model.fp16.onnx")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["8.6", "8.9", "12.0"])
-def test_livecut_s_becomes_an_fp16_engine(target, livecut_s_fp16, tmp_path):
+def test_livecut_s_becomes_an_fp16_engine(target, tmp_path):
+    livecut_s_fp16 = SHIPPED / "livecut-s/model.fp16.onnx"
     seen = []
     report = build_engine(
         livecut_s_fp16,
         tmp_path / "livecut-s.plan",
-        profiles={"image": ((1, 3, 288, 512),) * 3},
+        profiles={"image": ((1, 3, 288, 512),) * 3, "previous": ((1, 1, 288, 512),) * 3},
         compute_capability=target,
         progress=lambda step, share: seen.append(share),
         api=api,
@@ -40,7 +35,7 @@ def test_livecut_s_becomes_an_fp16_engine(target, livecut_s_fp16, tmp_path):
     assert (passport.precision_found, passport.precision_evidence) == ("fp16", "parsed network")
     assert set(passport.layers) == {"fp16"}
     assert passport.kept_higher == []
-    assert passport.extra["tensors"]["fp32"] == 2  # the input and the output, as they are fed and read
+    assert passport.extra["tensors"]["fp32"] == 4  # picture, alpha and state, as they are fed and read
     convolutions = passport.extra["layers_by_kind"]["convolution"]
     assert list(convolutions) == ["fp16"]
     assert convolutions["fp16"] > 20
