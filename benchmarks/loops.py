@@ -17,6 +17,7 @@ import numpy as np
 from livecut.engine.clock import MonotonicClock
 from livecut.engine.compositor import Compositor
 from livecut.engine.frame import Frame
+from livecut.engine.openvino_core import openvino_core
 from livecut.engine.pipeline import Pipeline
 from livecut.engine.session import Session
 from livecut.engine.sinks.base import Sink, StreamInfo
@@ -204,7 +205,7 @@ class Network:
         self.manifest = session.manifest
         self.size_wh = session.size_wh or self.manifest.size_for(frame_wh)
         width, height = self.size_wh
-        model = openvino.Core().read_model(str(self.manifest.model_path))
+        model = openvino_core().read_model(str(self.manifest.model_path))
         model.reshape({self.manifest.input_name: [1, 3, height, width]})
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -212,7 +213,7 @@ class Network:
             "INFERENCE_NUM_THREADS": info.threads,
             "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(info.precision, info.precision),
         }
-        self.request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
+        self.request = openvino_core().compile_model(model, "CPU", config).create_infer_request()
         self.tensor = openvino.Tensor
 
     def __call__(self, blob: np.ndarray) -> np.ndarray:

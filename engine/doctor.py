@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import DeviceUnavailable, LivecutError
+from .openvino_core import openvino_core
 from .registry import DEFAULT_MODEL
 
 CODECS = {
@@ -132,7 +133,7 @@ def _openvino() -> Finding:
         )
     import openvino
 
-    core = openvino.Core()
+    core = openvino_core()
     devices = {
         name: [str(c) for c in core.get_property(name, "OPTIMIZATION_CAPABILITIES")]
         for name in core.available_devices

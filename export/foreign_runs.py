@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engine.errors import DeviceUnavailable, ModelError
+from ..engine.openvino_core import openvino_core
 from .foreign_graph import FLAT, Feed, Plan
 from .parity import ParityError
 from .recipes import Recipe, RecipeError
@@ -71,9 +72,8 @@ def open_runner(model: onnx.ModelProto | Path, first: str = "openvino") -> tuple
 
 
 def _openvino(model: onnx.ModelProto | Path) -> Run:
-    import openvino as ov
 
-    core = ov.Core()
+    core = openvino_core()
     read = core.read_model(str(model) if isinstance(model, Path) else model.SerializeToString())
     compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..engine.manifest import Manifest
+from ..engine.openvino_core import openvino_core
 from .calibration import Clip, Frames, Label, first_state, make_clip
 from .ranges import open_ort
 
@@ -181,9 +182,8 @@ def _open(data: bytes, manifest: Manifest, shape: tuple[int, ...], runtime: Runt
     if runtime == "onnxruntime":
         session = open_ort(data)
         return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
-    import openvino as ov
 
-    core = ov.Core()
+    core = openvino_core()
     network = core.read_model(data)
     shapes = {manifest.input_name: list(shape)}
     shapes.update({name: list(array.shape) for name, array in first_state(manifest, shape).items()})

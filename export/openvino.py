@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine.errors import DeviceUnavailable, ModelError, UsageError
 from ..engine.manifest import Manifest
+from ..engine.openvino_core import openvino_core
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -102,7 +103,7 @@ def to_openvino(
         raise UsageError(f"{out_xml}: OpenVINO's files are called NAME.xml and NAME.bin; give the first")
     openvino = _openvino()
     start = time.perf_counter()
-    core = openvino.Core()
+    core = openvino_core()
     report = progress or (lambda step, share: None)
     report("read", 0.0)
     try:
@@ -132,7 +133,7 @@ def to_openvino(
 
 
 def _inspected(openvino: Any, path: Path, precision: str, source: Path) -> dict[str, Any]:
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(str(path))
     stored = stored_types(model)
     hint = {} if precision != "fp32" else {"INFERENCE_PRECISION_HINT": "f32"}
@@ -163,7 +164,7 @@ def compiled_layers(path: Path, manifest: Manifest) -> tuple[dict[str, int], str
 
     Compiled for this CPU at the manifest's first input size, floats in the fastest precision of the chip.
     """
-    core = _openvino().Core()
+    core = openvino_core()
     model = core.read_model(str(path))
     width, height = manifest.sizes_wh[0]
     shapes = {manifest.input_name: [1, 3, height, width]}
@@ -208,7 +209,7 @@ def _compared(
     samples = list(samples)
     if not samples:
         return {}
-    core = openvino.Core()
+    core = openvino_core()
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     before, after = (core.compile_model(str(path), "CPU", hint) for path in (source, result))
     largest, total, count = 0.0, 0.0, 0

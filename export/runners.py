@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.errors import DeviceUnavailable, ModelError
+from ..engine.openvino_core import openvino_core
 
 if TYPE_CHECKING:
     import onnx
@@ -89,9 +90,8 @@ def openvino_runner(model: Path) -> Runner:
     ModelError
         If it cannot read the file.
     """
-    import openvino
 
-    core = openvino.Core()
+    core = openvino_core()
     try:
         compiled = core.compile_model(str(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:

@@ -14,8 +14,22 @@ MAY_IMPORT = {
     "engine": {"kernels"},
     # What runs a model must be able to rebuild its engine, so what builds engines lives in engine/ and export
     # calls it: docs/decisions/0005-engines-are-rebuilt-where-they-run.md.
-    "export": {"engine.manifest", "engine.passport", "engine.atomic", "engine.tensorrt", "engine.errors"},
-    "training": {"export", "kernels", "engine.manifest", "engine.passport", "engine.errors"},
+    "export": {
+        "engine.manifest",
+        "engine.passport",
+        "engine.atomic",
+        "engine.tensorrt",
+        "engine.errors",
+        "engine.openvino_core",
+    },
+    "training": {
+        "export",
+        "kernels",
+        "engine.manifest",
+        "engine.passport",
+        "engine.errors",
+        "engine.openvino_core",
+    },
     "cli": {"engine", "export", "training", "__version__"},
 }
 ROOMS = {*MAY_IMPORT, "models"}

@@ -10,6 +10,7 @@ import openvino as ov
 from ..buffers import HostBuffer
 from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
+from ..openvino_core import openvino_core
 from ..processor import int8_instructions
 from ..threads import affinity_is_restricted
 from .base import Backend, BackendInfo, State, state_shapes
@@ -35,7 +36,7 @@ class OpenVinoBackend(Backend):
         self._why = ""
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
-        core = ov.Core()
+        core = openvino_core()
         native = supported_precisions(core)
         wanted, rest, self._why = choose_precision(manifest, precision, native)
         self._open_at(core, manifest, size_wh, wanted, rest, threads=threads, free=precision == "auto")
@@ -209,7 +210,7 @@ def int8_layers(compiled: ov.CompiledModel) -> tuple[int, int]:
 
 def supported_precisions(core: ov.Core | None = None) -> tuple[str, ...]:
     """What this CPU computes in natively, slowest first."""
-    capabilities = (core or ov.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = (core or openvino_core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("fp32", "bf16") if "BF16" in capabilities else ("fp32",)
 
 

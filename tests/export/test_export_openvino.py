@@ -8,6 +8,7 @@ openvino = pytest.importorskip("openvino", reason="needs openvino")
 pytest.importorskip("onnxruntime", reason="INT8 is calibrated with onnxruntime")
 
 from livecut.engine.errors import ModelError, UsageError
+from livecut.engine.openvino_core import openvino_core
 from livecut.export.int8 import quantise
 from livecut.export.openvino import to_openvino
 
@@ -73,7 +74,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path):
 
 def test_the_files_run_as_the_source_does(source, tmp_path):
     to_openvino(source, tmp_path / "m.xml", precision="fp32")
-    core = openvino.Core()
+    core = openvino_core()
     sample = nets.inputs(1)[0]
     got, expected = (
         core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(sample)[0]

@@ -13,6 +13,7 @@ ort = pytest.importorskip("onnxruntime", reason="INT8 is calibrated with onnxrun
 
 from livecut.engine.errors import GateMissed, ModelError, UsageError
 from livecut.engine.manifest import Manifest
+from livecut.engine.openvino_core import openvino_core
 from livecut.export import sensitivity
 from livecut.export.growth import Growth, dtssd
 from livecut.export.int8 import quantise, quantise_folders
@@ -82,9 +83,9 @@ def test_the_result_is_near_the_float_one(flavour, tmp_path):
 
 
 def test_openvino_really_multiplies_in_int8(tmp_path):
-    openvino = pytest.importorskip("openvino", reason="needs openvino")
+    pytest.importorskip("openvino", reason="needs openvino")
     quantised(nets.cutter(channels=16), tmp_path)
-    core = openvino.Core()
+    core = openvino_core()
     network = core.read_model(str(tmp_path / "int8.onnx"))
     network.reshape([1, 3, 32, 48])
     layers = layers_of(core.compile_model(network, "CPU"))

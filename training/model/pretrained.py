@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...engine.openvino_core import openvino_core
 from .encoder import Encoder
 
 ENCODER_INPUT_PX = 257
@@ -71,7 +72,7 @@ def largest_difference(path: Path) -> float:
 
     encoder = Encoder(dilated=True).eval()
     load_encoder(encoder, path)
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(str(path))
     pooling = next(op for op in model.get_ordered_ops() if op.get_type_name() == "AvgPool")
     probe = openvino.Model([pooling.input_value(0)], model.get_parameters())
