@@ -62,7 +62,7 @@ def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
 def _add(graph: onnx.GraphProto, name: str, value: np.ndarray) -> None:
     from onnx import numpy_helper
 
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
 
 
 def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:

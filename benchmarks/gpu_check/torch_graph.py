@@ -105,7 +105,7 @@ def _conv_transpose(torch: Any, x: list[Any], attributes: Mapping[str, Any], _: 
 
 
 def _clip(torch: Any, x: list[Any], attributes: Mapping[str, Any], constants: list[Any]) -> Any:
-    limits = [None if value is None else float(value) for value in constants[1:]]
+    limits = [None if value is None else np.asarray(value).item() for value in constants[1:]]
     limits += [attributes.get("min"), attributes.get("max")][len(limits) :]
     return torch.clamp(x[0], *limits)
 

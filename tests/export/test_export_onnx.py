@@ -142,3 +142,21 @@ def test_a_swap_that_fails_puts_the_old_bundle_back(tmp_path, model, monkeypatch
 def test_a_file_in_the_bundles_place_is_refused(tmp_path, model):
     with pytest.raises(NotADirectoryError, match="found a file"):
         write(model, model)
+
+
+def test_limits_of_a_clip_stay_scalars():
+    """ONNX wants them without dimensions, and np.ascontiguousarray gives everything at least one."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from livecut.export.onnx_folding import fold
+
+    def constant(name, value):
+        return helper.make_node(
+            "Constant", [], [name], value=numpy_helper.from_array(np.float32(value), name)
+        )
+
+    image, alpha = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, 4, 4]) for n in ("x", "y"))
+    nodes = [constant("low", 0), constant("high", 6), helper.make_node("Clip", ["x", "low", "high"], ["y"])]
+    graph = helper.make_graph(nodes, "clip", [image], [alpha])
+    folded = fold(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    assert {t.name: list(t.dims) for t in folded.graph.initializer} == {"low": [], "high": []}
