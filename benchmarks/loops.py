@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from livecut.engine.backends.openvino import supported_precisions
 from livecut.engine.clock import MonotonicClock
 from livecut.engine.compositor import Compositor
 from livecut.engine.frame import Frame
@@ -205,19 +206,29 @@ class Network:
         self.manifest = session.manifest
         self.size_wh = session.size_wh or self.manifest.size_for(frame_wh)
         width, height = self.size_wh
-        model = openvino_core().read_model(str(self.manifest.model_path))
-        model.reshape({self.manifest.input_name: [1, 3, height, width]})
+        model = openvino_core().read_model(str(self.manifest.path_for(info.precision)))
+        shapes = {tensor.input: tensor.shape_for(self.size_wh) for tensor in self.manifest.state}
+        model.reshape({self.manifest.input_name: [1, 3, height, width], **shapes})
+        # An int8 model computes what is not int8 in the fastest precision, as the session's does.
+        floats = supported_precisions()[-1] if info.precision == "int8" else info.precision
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": info.threads,
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(info.precision, info.precision),
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(floats, floats),
         }
         self.request = openvino_core().compile_model(model, "CPU", config).create_infer_request()
         self.tensor = openvino.Tensor
+        zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.states = [{name: openvino.Tensor(value.copy()) for name, value in zeros.items()} for _ in "ab"]
 
     def __call__(self, blob: np.ndarray) -> np.ndarray:
         """Alpha ``(h, w)``; valid until the next call."""
-        self.request.set_input_tensor(self.tensor(blob, shared_memory=True))
+        before, after = self.states
+        for tensor in self.manifest.state:
+            self.request.set_tensor(tensor.input, before[tensor.input])
+            self.request.set_tensor(tensor.output, after[tensor.input])
+        self.states = [after, before]
+        self.request.set_tensor(self.manifest.input_name, self.tensor(blob, shared_memory=True))
         self.request.infer(share_outputs=True)
-        return self.request.get_output_tensor().data[0, 0]
+        return self.request.get_tensor(self.manifest.output_name).data[0, 0]
