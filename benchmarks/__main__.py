@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows, failures = measure_all(chosen.names or list(BENCHMARKS), options, described)
     data = results.report(rows, described, quick=options.quick, failures=failures)
     if str(chosen.json) != "-" and (chosen.json or not options.quick):
-        path = chosen.json or results.default_path(described, machine.short_name())
+        path = chosen.json or results.default_path(described, machine.short_name(), chosen.names)
         results.write(path, data)
         print(f"written: {path}")
     print(summary(rows, failures))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,11 +127,12 @@ def report(
     }
 
 
-def default_path(machine: dict[str, Any], short_name: str) -> Path:
-    """``benchmarks/results/<date>-<machine>-<commit>.json``."""
+def default_path(machine: dict[str, Any], short_name: str, names: Sequence[str] = ()) -> Path:
+    """``benchmarks/results/<date>-<machine>-<commit>.json``; with ``names`` of rows where not all ran."""
     date = datetime.date.today().isoformat()
     dirty = "-dirty" if machine.get("dirty") else ""
-    return FOLDER / f"{date}-{short_name}-{machine.get('commit') or 'nocommit'}{dirty}.json"
+    some = "".join(f"-{name}" for name in names)
+    return FOLDER / f"{date}-{short_name}-{machine.get('commit') or 'nocommit'}{dirty}{some}.json"
 
 
 def write(path: Path, data: dict[str, Any]) -> None:

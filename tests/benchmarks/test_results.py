@@ -97,6 +97,8 @@ def test_default_path_says_date_machine_and_commit():
     path = results.default_path({"commit": "abc", "dirty": True}, machine.short_name())
     assert path.parent.name == "results"
     assert path.name.endswith("-abc-dirty.json")
+    some = results.default_path({"commit": "abc"}, "m", ["loop", "pipeline"])
+    assert some.name.endswith("-m-abc-loop-pipeline.json")  # else the next rows would replace these
 
 
 def test_an_unknown_benchmark_is_refused_with_the_list(capsys):
