@@ -31,7 +31,7 @@ class ParityError(ModelError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still the same: largest and mean difference of alpha (0..1) and state."""
+    """What is still the same: largest and mean difference of alpha (0..1) and state, see ``_apart``."""
 
     max_abs: float = MAX_DIFFERENCE
     mean_abs: float = MAX_MEAN_DIFFERENCE
@@ -159,7 +159,7 @@ def compare(
                 for index, runner in enumerate((reference, candidate))
             )
             _check_alpha(got[alpha], expected[alpha], f"{name}: on {case.name!r}")
-            differences = [np.abs(got[n].astype(np.float64) - expected[n]) for n in names]
+            differences = [_apart(got[n], expected[n]) for n in names]
             frame_worst = max(float(d.max()) for d in differences)
             if frame_worst >= largest:
                 largest, worst_case = frame_worst, case.name
@@ -175,6 +175,11 @@ def compare(
             f"{parity.mean_abs:.2e} on average; the limits are {limits.max_abs:.0e} and {limits.mean_abs:.0e}"
         )
     return parity
+
+
+def _apart(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Difference of each value; of a state that reaches beyond 1, in shares of its largest value."""
+    return np.abs(got.astype(np.float64) - expected) / max(1.0, float(np.abs(expected).max()))
 
 
 def _step(
