@@ -48,7 +48,7 @@ def test_json_has_a_passport_for_every_step(livecut, tmp_path, model):
     (step,) = json.loads(result.stdout)["steps"]
     assert (step["step"], step["reused"]) == ("onnx", False)
     assert step["passport"]["target"] == "onnx"
-    assert step["passport"]["command"].startswith("livecut ")
+    assert step["passport"]["command"].split()[0] == "livecut"
 
 
 def test_a_shipped_model_is_known_by_its_name(livecut, tmp_path, model, monkeypatch):
