@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import metrics
-from .data.cache import Packed, pack
-from .data.catalogue import read_catalogue
+from .data.cache import Packed
 from .pairs import Sample, Samples, packed_samples
 
 if TYPE_CHECKING:
@@ -228,9 +226,3 @@ def shown(name: str, value: float) -> str:
     if name in ("pictures", "frames"):
         return f"{value:.0f}"
     return f"{value:.2f}" if name in ("gmac", "mparams") else f"{value:.4f}"
-
-
-def validation_pairs(data: Path, cache: Path) -> Packed:
-    """The held-out pairs of a data folder, decoded."""
-    items = read_catalogue(data).items
-    return pack([item for item in items if item.validation and item.kind == "pair"], cache)
