@@ -93,7 +93,7 @@ class Config:
     frames : int
         Of a clip; 0 trains on single pictures. On clips the network needs ``memory``.
     learns : list of str
-        On clips: what the names of the weights that may change begin with; empty for all.
+        What the names of the weights that may change begin with; empty for all.
     """
 
     name: str

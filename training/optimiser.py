@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from .config import Config
 from .config import Optimiser as Settings
+
+
+def freeze(network: nn.Module, learns: Sequence[str]) -> None:
+    """Let only weights change whose name begins with one of ``learns``; all, where it is empty.
+
+    Raises
+    ------
+    ValueError
+        If no weight's name begins so.
+    """
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not learns or name.startswith(tuple(learns)))
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(f"learns: no weight's name begins with {', '.join(learns)}")
 
 
 def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -20,7 +35,8 @@ def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimi
     encoder: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        (encoder if name.startswith("encoder.") else rest).append(parameter)
+        if parameter.requires_grad:
+            (encoder if name.startswith("encoder.") else rest).append(parameter)
     rate = settings.learning_rate
     groups = [
         {"params": parameters, "full": full}
@@ -29,7 +45,7 @@ def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimi
     ]
     decay = settings.weight_decay
     if settings.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
     if settings.kind == "adam":
         return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
     return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay, nesterov=True)

@@ -20,22 +20,20 @@ class Recall:
 
     A step's pictures are whole clips one after the other, see ``data.clips``. ``flicker`` is the root mean
     square of what dtSSD measures (Erofeev et al. 2015): the change of alpha that the true alpha does not
-    have. ``learns`` of the configuration names what may change; the rest is frozen, normalisation included.
+    have. Normalisation is frozen, whatever learns.
     """
 
     names: tuple[str, ...] = TERMS
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.device, self.bfloat16 = device, config.run.bfloat16
-        self.frames, self.learns = config.frames, tuple(config.learns)
+        self.frames = config.frames
         self.weights = {"l1": 1.0, "coherence": 2.0, "flicker": 0.5, **config.losses}
         if unknown := sorted(set(self.weights) - set(TERMS)):
             raise ValueError(f"losses: no term {', '.join(unknown)} for clips; there are {', '.join(TERMS)}")
 
     def __call__(self, network: nn.Module, step: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         network.eval()
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(not self.learns or name.startswith(self.learns))
         image, true = (x.unflatten(0, (-1, self.frames)) for x in (step.image, step.alpha))
         state, alphas = torch.zeros_like(true[:, 0]), []
         for frame in range(self.frames):

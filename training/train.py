@@ -33,7 +33,7 @@ from .device import describe, prepare
 from .model.build import build_network
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
-from .optimiser import averaged_copy, follow, heal, make_optimiser, share_at
+from .optimiser import averaged_copy, follow, freeze, heal, make_optimiser, share_at
 from .predictors import torch_predictor
 from .record import VALIDATED, Record
 
@@ -124,7 +124,9 @@ class Trainer:
         if not len(self.training):
             raise ValueError(f"{data}: nothing to train on is left; the log says what was skipped")
         self.average = averaged_copy(self.network)
+        freeze(self.network, config.learns)
         self.optimiser = make_optimiser(self.network, config.optimiser)
+        self.earlier: list[dict[str, Any]] = []
         self.step, self.pictures, self.elapsed_s, self.bad_steps = 0, 0, 0.0, 0
         self.window: list[dict[str, float]] = []
         self.validated: dict[str, float] = {}
@@ -150,6 +152,7 @@ class Trainer:
             )
         for network in (self.network, self.average):
             network.load_state_dict(taken, strict=False)
+        self.earlier = [*state.get("earlier", []), {"name": state["config"]["name"], **state["counters"]}]
         step, share = state["counters"]["step"], f"{len(taken)} of {len(own)} tensors"
         self.log(f"starts from {path.parent.name}/{path.name}, step {step}: {share}")
 
@@ -325,6 +328,7 @@ class Trainer:
                 optimiser=self.optimiser.state_dict(),
                 objective=self.objective.state(),
                 counters={"step": self.step, "pictures": self.pictures, "elapsed_s": self.elapsed_s},
+                earlier=self.earlier,
             )
         except CheckpointError as error:
             raise TrainingError(f"{error}; make room and go on with --resume") from error
@@ -336,7 +340,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.objective.restore(state.get("objective", {}))
-        counters = state["counters"]
+        counters, self.earlier = state["counters"], state.get("earlier", [])
         self.step, self.pictures = counters["step"], counters["pictures"]
         self.elapsed_s = counters["elapsed_s"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} min")

@@ -16,6 +16,7 @@ from livecut.training.data.clips import ClipMaker, Path
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.model.network import MattingNetwork
 from livecut.training.objectives import Step, make_objective
+from livecut.training.optimiser import freeze
 from livecut.training.pairs import open_samples
 from livecut.training.train import Trainer
 
@@ -99,6 +100,7 @@ def memory_config(tiny_config):
 def test_only_what_is_named_learns(memory_config):
     torch.manual_seed(0)
     network = MattingNetwork(memory=True)
+    freeze(network, memory_config.learns)
     objective = make_objective(memory_config, torch.device("cpu"))
     assert isinstance(objective, recall.Recall)
     image, alpha = torch.randn(6, 3, 64, 64), torch.rand(6, 1, 64, 64).round()
@@ -107,6 +109,11 @@ def test_only_what_is_named_learns(memory_config):
     learnt = {name for name, value in network.named_parameters() if value.grad is not None}
     assert learnt == {name for name, _ in network.named_parameters() if name.startswith("memory.")}
     assert set(terms) == {"total", "l1", "coherence", "flicker"}
+
+
+def test_a_name_that_no_weight_has_is_refused():
+    with pytest.raises(ValueError, match="memry"):
+        freeze(MattingNetwork(memory=True), ["memry."])
 
 
 def test_a_clip_of_truth_costs_almost_nothing(memory_config, monkeypatch):
