@@ -124,7 +124,7 @@ def torch_predictor(
     device = device or torch.device("cpu")
     takes_plate = isinstance(network, PlateNetwork)
     remembers = getattr(network, "memory", None) is not None
-    state: dict[str, torch.Tensor] = {}
+    state: dict[str, Any] = {}
 
     def run(x: np.ndarray) -> np.ndarray:
         image = torch.from_numpy(x).to(device).contiguous(memory_format=torch.channels_last)
@@ -134,9 +134,9 @@ def torch_predictor(
             if not remembers:
                 return network(image)[0, 0].float().cpu().numpy()
             before = state.get("previous")
-            if before is None or before.shape[-2:] != image.shape[-2:]:
-                before = torch.zeros_like(image[:, :1])
-            alpha, state["previous"] = network.step(image, before)  # type: ignore[operator]
+            if before is None or before[0].shape[-2:] != image.shape[-2:]:
+                before = network.blank_state(image)  # type: ignore[operator]
+            alpha, *state["previous"] = network.step(image, *before)  # type: ignore[operator]
         return alpha[0, 0].float().cpu().numpy()
 
     predictor = Framed(run, sizes_wh, forget=state.clear)

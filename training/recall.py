@@ -35,11 +35,11 @@ class Recall:
     def __call__(self, network: nn.Module, step: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         network.eval()
         image, true = (x.unflatten(0, (-1, self.frames)) for x in (step.image, step.alpha))
-        state, alphas = torch.zeros_like(true[:, 0]), []
+        state, alphas = network.blank_state(image[:, 0]), []  # type: ignore[operator]
         for frame in range(self.frames):
             with autocast(self.device, self.bfloat16):
-                alpha, state = network.step(image[:, frame], state)  # type: ignore[operator]
-            state = state.float()
+                alpha, *state = network.step(image[:, frame], *state)  # type: ignore[operator]
+            state = [tensor.float() for tensor in state]
             alphas.append(alpha.float())
         made = torch.stack(alphas, 1)
         error = made - true

@@ -122,9 +122,12 @@ def test_a_clip_of_truth_costs_almost_nothing(memory_config, monkeypatch):
     turns = iter(alpha.unflatten(0, (2, 3)).unbind(1))
 
     class Knows(torch.nn.Module):
-        def step(self, image, previous):
+        def step(self, image, previous, seen):
             true = next(turns)
-            return true, 2 * true - 1
+            return true, 2 * true - 1, seen
+
+        def blank_state(self, image):
+            return image[:, :1], image
 
     step = Step(torch.zeros(6, 3, 64, 64), alpha, torch.ones(6), torch.ones(6))
     loss, terms = objective(Knows(), step)
@@ -145,7 +148,7 @@ def test_training_the_memory_leaves_the_network_as_it_was(memory_config, tiny_co
 
 
 def test_the_memory_configuration_is_the_default_network_with_a_memory():
-    base, memory = load_config("livecut-s"), load_config("livecut-s-memory")
+    base, memory = load_config("livecut-s-further"), load_config("livecut-s-memory")
     assert memory.network == {**base.network, "memory": True}
     assert (memory.frames, memory.learns) == (6, ["memory."])
 

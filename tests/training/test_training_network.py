@@ -48,7 +48,8 @@ def remembering():
     """A network whose memory has learnt something, if only at random."""
     torch.manual_seed(5)
     network = MattingNetwork(memory=True).eval()
-    for layer in (network.memory.recall16, network.memory.recall8, network.memory.keep):
+    memory = network.memory
+    for layer in (memory.recall16, memory.recall8, memory.keep, memory.moved):
         torch.nn.init.normal_(layer.weight, std=0.5)
     return network
 
@@ -56,29 +57,47 @@ def remembering():
 def test_the_first_frame_of_a_stream_is_answered_as_a_picture(remembering):
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        alpha, state = remembering.step(image, torch.zeros(2, 1, 64, 96))
+        alpha, state, seen = remembering.step(image, *remembering.blank_state(image))
         assert alpha.allclose(remembering(image), atol=1e-6)
     assert state.allclose(2 * alpha - 1, atol=1e-6)
+    assert seen.equal(remembering.encoder(image)[2])
 
 
-def test_a_sure_previous_alpha_pulls_the_next_one_and_an_unsure_one_does_not(remembering):
-    memory, x8 = remembering.memory, torch.randn(1, 48, 8, 8)
+def test_a_previous_alpha_pulls_the_next_one_and_an_unknown_one_does_not(remembering):
+    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
     fresh = torch.zeros(1, 1, 64, 64)
     with torch.no_grad():
-        sure = memory.mix(fresh, x8, torch.ones(1, 1, 64, 64))
-        unsure = memory.mix(fresh, x8, torch.full((1, 1, 64, 64), 0.1))
-        unknown = memory.mix(fresh + 0.7, x8, fresh)
-    kept = torch.sigmoid(memory.keep(x8))
+        sure = memory.mix(fresh, x8, f8, torch.ones(1, 1, 64, 64), f8)
+        leaning = memory.mix(fresh, x8, f8, torch.full((1, 1, 64, 64), 0.25), f8)
+        unsure = memory.mix(fresh, x8, f8, torch.full((1, 1, 64, 64), 0.0625), f8)
+        unknown = memory.mix(fresh + 0.7, x8, f8, fresh, f8)
+        change = memory.moved(torch.relu(memory.change(torch.zeros_like(f8))))
+        kept = torch.sigmoid(memory.keep(x8) + change)
     assert torch.nn.functional.avg_pool2d(sure, 8).allclose(kept, atol=1e-5)
-    assert torch.nn.functional.avg_pool2d(unsure, 8).allclose(kept * 0.01, atol=1e-5)
+    assert torch.nn.functional.avg_pool2d(leaning, 8).allclose(kept * 0.25, atol=1e-5)
+    assert torch.nn.functional.avg_pool2d(unsure, 8).allclose(kept * 0.0625 * 0.5, atol=1e-5)
     assert unknown.equal(fresh + 0.7)
+
+
+def test_what_is_kept_depends_on_what_has_changed(remembering):
+    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
+    fresh, sure = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64)
+    elsewhere = f8.clone()
+    elsewhere[..., 5] += 3.0
+    with torch.no_grad():
+        still, moved = (memory.mix(fresh, x8, f8, sure, seen) for seen in (f8, elsewhere))
+    differs = (still - moved).abs().amax((0, 1, 2)) > 1e-3
+    assert differs[32:56].all()  # the changed column of cells, and what a 3x3 convolution sees of it
+    assert not differs[:32].any()
+    assert not differs[56:].any()
 
 
 def test_what_was_seen_before_changes_the_answer(remembering):
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        subject, _ = remembering.step(image, torch.ones(1, 1, 64, 64))
-        background, _ = remembering.step(image, -torch.ones(1, 1, 64, 64))
+        seen = remembering.encoder(image)[2]
+        subject = remembering.step(image, torch.ones(1, 1, 64, 64), seen)[0]
+        background = remembering.step(image, -torch.ones(1, 1, 64, 64), seen)[0]
     assert (subject - background).abs().mean() > 0.01
 
 
@@ -118,9 +137,13 @@ def test_exported_modules_say_what_they_carry_from_frame_to_frame():
     plain, states = exported(MattingNetwork())
     assert states == []
     remembering, states = exported(MattingNetwork(memory=True))
-    assert states == [{"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]}]
+    assert states == [
+        {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
+        {"input": "seen", "output": "shown", "shape": [1, 16, "height/8", "width/8"]},
+    ]
     with torch.no_grad():
-        alpha, state = remembering(image, torch.zeros(1, 1, 64, 96))
+        alpha, state, seen = remembering(image, torch.zeros(1, 1, 64, 96), torch.zeros(1, 16, 8, 12))
+        assert seen.shape == (1, 16, 8, 12)
         assert alpha.allclose(remembering.network(image), atol=1e-6)
         assert plain(image).shape == state.shape == (1, 1, 64, 96)
     with_plate, states = exported(PlateNetwork())

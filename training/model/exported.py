@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .network import MattingNetwork
+from .network import CHANNELS_8, MattingNetwork
 from .plate import CHANNELS, WINDOWS, PlateNetwork
 
 State = dict[str, Any]
@@ -16,18 +16,20 @@ State = dict[str, Any]
 
 
 class _Remembering(nn.Module):
-    """A network with a memory: picture and previous alpha in, alpha and what is remembered out."""
+    """A network with a memory: picture and the state of the frame before in, alpha and its own state out."""
 
     states: Sequence[State] = (
         {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
+        {"input": "seen", "output": "shown", "shape": [1, CHANNELS_8, "height/8", "width/8"]},
     )
 
     def __init__(self, network: MattingNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, image: torch.Tensor, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.network.step(image, previous)
+    def forward(self, image: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        previous, seen = state
+        return self.network.step(image, previous, seen)
 
 
 class _WithPlate(nn.Module):

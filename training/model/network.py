@@ -10,9 +10,10 @@ from torch import nn
 
 from .blocks import fold
 from .decoder import Decoder
-from .encoder import Encoder
+from .encoder import TAPS, Encoder
 from .memory import Memory
 
+CHANNELS_8 = dict(TAPS.values())[8]
 STRIDE = 32  # height and width of the input must be multiples of this
 
 
@@ -34,25 +35,36 @@ class MattingNetwork(nn.Module):
         super().__init__()
         self.encoder = Encoder()
         self.decoder = Decoder(**widths)
-        self.memory = Memory(*self.decoder.widths) if memory else None
+        self.memory = Memory(*self.decoder.widths, CHANNELS_8) if memory else None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits, _, _ = self.decoder(self.encoder(image))
         return F.pixel_shuffle(torch.sigmoid(logits), 4)
 
-    def step(self, image: torch.Tensor, previous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Alpha (N, 1, H, W) of one frame, and the state (N, 1, H, W) for the next; zeros begin a stream."""
+    def step(
+        self, image: torch.Tensor, previous: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Alpha (N, 1, H, W) of one frame, and the state for the next: see ``Memory``."""
         assert self.memory is not None, "a network built without memory"
-        logits, _, x8 = self.decoder(self.encoder(image), *self.memory.recall(previous))
+        features = self.encoder(image)
+        logits, _, x8 = self.decoder(features, *self.memory.recall(previous))
         signed = F.pixel_shuffle(torch.tanh(logits * 0.5), 4)  # 2 sigmoid(logits) - 1
-        state = self.memory.mix(signed, x8, previous)
-        return state * 0.5 + 0.5, state
+        state = self.memory.mix(signed, x8, features[2], previous, seen)
+        return state * 0.5 + 0.5, state, features[2]
+
+    @staticmethod
+    def blank_state(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The state that a stream of pictures like ``image`` (N, 3, H, W) begins with."""
+        count, _, height, width = image.shape
+        return image.new_zeros(count, 1, height, width), image.new_zeros(
+            count, CHANNELS_8, height // 8, width // 8
+        )
 
     def first_frame(self, image: torch.Tensor) -> torch.Tensor:
         """Alpha of the first frame of a stream, by the way a stream takes."""
         if self.memory is None:
             return self(image)
-        return self.step(image, torch.zeros_like(image[:, :1]))[0]
+        return self.step(image, *self.blank_state(image))[0]
 
     def forward_training(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the logits (N, 1, H, W) and the side logits at 1/16 and 1/8, for the losses."""
