@@ -41,6 +41,14 @@ def evaluate(
             help="The engine with its refinement, or the bare network; auto: the engine if all are bundles.",
         ),
     ] = "auto",
+    sheets: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheets",
+            metavar="FOLDER",
+            help="Measure nothing: draw the cut-outs of all pictures of DATA, masks or not, on sheets there.",
+        ),
+    ] = None,
     frame_by_frame: Annotated[
         bool,
         typer.Option("--frame-by-frame", help="Forget between the frames of a clip: what memory is worth."),
@@ -70,12 +78,26 @@ def evaluate(
     masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png; a folder below clips/ is a clip, for
     dtSSD. OUT holds evaluation.json and evaluation.html; for several models a folder of each, and the
     comparison.
+
+    With --sheets, DATA is any folder of pictures and nothing is measured: FOLDER gets sheet-001.png, ...,
+    with 24 cut-outs over magenta each, beside the pictures and over their names.
     """
     if len(paths) < 2:
         raise UsageError("eval: expected MODEL... DATA, got one argument; which folder is it to measure on?")
     if through not in ("auto", "engine", "network"):
         raise UsageError(f"--through: expected engine, network or auto, got {through!r}")
     models, data = paths[:-1], Path(paths[-1])
+    if sheets is not None:
+        if len(models) > 1:
+            raise UsageError(f"--sheets: expected one MODEL and DATA, got {len(models)} models")
+        from .sheets import draw_sheets
+
+        options = {"backend": backend, "precision": precision, "threads": threads}
+        with training_errors():
+            draw_sheets(
+                models[0], paths[-1], sheets, through=through, device=device, options=options, quiet=quiet
+            )
+        return
     if through == "auto" and len(models) > 1 and any(map(is_loose, models)):
         through = "network"  # all alike, or the comparison would be of the refinement
     with training_errors():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from ..engine.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..engine.pictures import Picture
     from ..engine.session import Session
     from ..training.predictors import Predictor
 
@@ -25,6 +26,8 @@ class Judged:
 
     predict: Predictor
     facts: dict[str, Any]
+    cut: Callable[[Picture], np.ndarray]
+    """The cut-out of an unrelated picture, uint8 ``(H, W, 4)`` straight RGBA."""
 
 
 class ThroughEngine:
@@ -43,6 +46,21 @@ class ThroughEngine:
 
     def reset(self) -> None:
         self.session.reset()
+
+
+def bare_cut(predict: Predictor) -> Callable[[Picture], np.ndarray]:
+    """Cut pictures by a predictor's alpha alone, their colours as they are."""
+
+    def cut(picture: Picture) -> np.ndarray:
+        import numpy as np
+
+        predict.reset()
+        alpha = predict(picture.image)
+        if picture.alpha is not None:
+            alpha = alpha * (picture.alpha.astype(np.float32) / 255)
+        return np.dstack([picture.image, np.rint(alpha * 255).astype(np.uint8)])
+
+    return cut
 
 
 def is_loose(model: str) -> bool:
@@ -101,15 +119,17 @@ def open_judged(model: str, through: str, device: str, options: Mapping[str, Any
     if through == "network" or manifest.begins_with == "plate":
         from ..training.predictors import open_predictor
 
-        network = "network alone"
-        yield Judged(open_predictor(bundle), {**facts, "through": network, "runs_on": "onnxruntime CPU fp32"})
+        predict = open_predictor(bundle)
+        facts |= {"through": "network alone", "runs_on": "onnxruntime CPU fp32"}
+        yield Judged(predict, facts, bare_cut(predict))
         return
+    from ..engine.cutout import Cutter
     from ..engine.session import Session
 
     with Session(bundle, temporal=True, **options) as session:
-        yield Judged(
-            ThroughEngine(session), {**facts, "through": "engine, refined", "runs_on": str(session.info)}
-        )
+        facts |= {"through": "engine, refined", "runs_on": str(session.info)}
+        cutter = Cutter(session)
+        yield Judged(ThroughEngine(session), facts, lambda picture: cutter(picture)[0])
 
 
 def _network(path: Path, device: str) -> Judged:
@@ -117,9 +137,10 @@ def _network(path: Path, device: str) -> Judged:
     from ..training.predictors import open_predictor
 
     if path.suffix.lower() == ".onnx":
+        predict = open_predictor(path)
         facts = {"name": path.stem, "through": "network alone", "runs_on": "onnxruntime CPU fp32"}
-        return Judged(open_predictor(path), facts)
-    where = choose_device(device)
-    predict = open_predictor(path, where)
-    facts = {**predict.facts, "through": "network alone", "runs_on": f"torch {where} fp32"}
-    return Judged(predict, facts)
+    else:
+        where = choose_device(device)
+        predict = open_predictor(path, where)
+        facts = {**predict.facts, "through": "network alone", "runs_on": f"torch {where} fp32"}
+    return Judged(predict, facts, bare_cut(predict))

@@ -167,7 +167,7 @@ def find_pairs(root: Path) -> Samples:
             matched = [(image, alphas.get(image.stem)) for image in _pictures(folder)]
             beside = _beside(folder, PLATE_FOLDERS)
             plates = {} if beside is None else {path.stem: path for path in _pictures(beside)}
-        elif folder.name.lower() in (*ALPHA_FOLDERS, *PLATE_FOLDERS) and _beside(folder, IMAGE_FOLDERS):
+        elif holds_no_pictures(folder):
             continue
         else:
             place = folder.relative_to(root)
@@ -184,6 +184,13 @@ def find_pairs(root: Path) -> Samples:
                 plate = plates.get(stem) or plates.get(match[1] if match else stem)
                 found.pairs.append(Pair(image, alpha, place.as_posix(), clip, plate))
     return found
+
+
+def holds_no_pictures(folder: Path) -> bool:
+    """Whether ``folder`` has the masks or the plates of pictures in a folder beside it."""
+    return (
+        folder.name.lower() in (*ALPHA_FOLDERS, *PLATE_FOLDERS) and _beside(folder, IMAGE_FOLDERS) is not None
+    )
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:

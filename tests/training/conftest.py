@@ -5,11 +5,14 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+import red_pairs
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 
 torch.set_num_threads(1)  # small work: more threads only wait for each other
 
+from livecut.cli.main import app
 from livecut.training.config import Adversarial, Config, Optimiser, Run, Stage
 from livecut.training.data.holdout import is_validation
 
@@ -97,3 +100,26 @@ def article_config(tiny_config):
         adversarial=Adversarial(weight=0.01, learning_rate=1e-3, channels=[4, 6, 8]),
         input_sizes=[[64, 64]],
     )
+
+
+@pytest.fixture
+def livecut():
+    """Call the command in this process."""
+
+    def call(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def pairs_folder(tmp_path):
+    """Three pairs: one that red gives exactly, one half wrong, one all wrong."""
+    root = tmp_path / "pairs"
+    for name, seen, true in (("good", 0.5, 0.5), ("fair", 0.5, 0.25), ("bad", 0.25, 0.0)):
+        red_pairs.write(root / "images" / f"{name}.png", red_pairs.red(seen))
+        red_pairs.write(root / "masks" / f"{name}.png", red_pairs.mask(true))
+    return root
