@@ -87,9 +87,10 @@ def _line(path: Path, passport: Passport, kept: int) -> str:
     found = passport.parity
     judged = passport.extra["judged_on"]
     whose = "masks" if judged["labelled"] else "the float model's own alpha"
+    beside = " beside their plates" if passport.extra["begins_with"] else ""
     return (
         f"{path}: {passport.layers.get('int8', 0)} of {sum(passport.layers.values())} multiplying layers in "
         f"int8, {kept} kept higher; MAE {found['mae_growth']:+.1%}, dtSSD {found['dtssd_growth']:+.1%} "
-        f"against fp32 on {judged['stills']} held-out pictures and {judged['clips']} moving clips "
-        f"(truth: {whose})"
+        f"against fp32 on {judged['stills']} held-out pictures and {judged['clips']} moving "
+        f"clips{beside} (truth: {whose})"
     )

@@ -12,9 +12,7 @@ from .backends.base import Backend
 from .errors import UsageError
 from .frame import Frame
 from .manifest import Manifest
-
-MOST_STRETCH = 1.02
-"""Plate and frame may differ so much in aspect: rounding, not another camera."""
+from .scenes import same_camera
 
 
 class Plate:
@@ -35,8 +33,7 @@ class Plate:
 
     def check(self, frame_wh: tuple[int, int]) -> None:
         """Raise UsageError where a frame of this size cannot be from the plate's camera."""
-        ratio = (self.frame.width / self.frame.height) / (frame_wh[0] / frame_wh[1])
-        if max(ratio, 1 / ratio) > MOST_STRETCH:
+        if not same_camera((self.frame.width, self.frame.height), frame_wh):
             raise UsageError(
                 f"plate: expected a picture of the shape of the frames, {frame_wh[0]}x{frame_wh[1]}, got "
                 f"{self.frame.width}x{self.frame.height}; take it with the camera that makes the frames"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from .. import kernels
 from .buffers import aligned_zeros
 from .errors import PictureError, UsageError
 from .frame import Frame
-from .pictures import PICTURE_SUFFIXES, read_picture
+from .pictures import read_picture
+from .scenes import Scene, find_scenes
 
 SYNTHETIC = "synthetic://640x360@30?seconds=4&pace=0&seed=7"
 SYNTHETIC_STEP = 15
 """Frames between two that are taken: the product has moved by then."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,17 @@ class Samples:
     """For people: ``120 pictures of photographs/``."""
     key: Mapping[str, Any]
     """What identifies them: what was derived from others is not the same."""
-    frames: Callable[[bool], Iterator[tuple[str, Frame]]]
-    """Name and frame, each time anew; as a stream, or so that the first few are from all over."""
+    frames: Callable[[bool, bool], Iterator[tuple[str, Frame]]]
+    """Name and frame, each time anew: as a stream, or so that the first few are from all over; and, where
+    there are plates, each picture behind its own."""
 
     def __call__(
         self, manifest: Mapping[str, Any], size_wh: tuple[int, int]
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Name and network input, float32 (1, 3, height, width), as a session would feed it.
+
+        A network that begins with a plate gets them in pairs: a plate, and a picture of the same place. From
+        folders without plates, and from what is here anyhow, pictures of different places make the pairs.
 
         Parameters
         ----------
@@ -46,7 +52,8 @@ class Samples:
             Width and height of the input.
         """
         spec = manifest["input"]
-        for name, frame in self.frames(bool(manifest.get("state"))):
+        plates = manifest.get("begins_with") == "plate"
+        for name, frame in self.frames(bool(manifest.get("state")) and not plates, plates):
             out = aligned_zeros((1, 3, size_wh[1], size_wh[0]), np.float32)
             kernels.preprocess(
                 frame.planes,
@@ -78,49 +85,66 @@ def find_samples(folders: Sequence[Path] = ()) -> Samples:
 
     if found := photographs():
         key = {"photographs": sorted(found)}
-        return Samples("the photographs of scikit-image", key, lambda as_stream: _read(list(found.values())))
-    return Samples("the synthetic camera", {"camera": SYNTHETIC}, lambda as_stream: _synthetic())
+        return Samples(
+            "the photographs of scikit-image", key, lambda stream, plates: _read(list(found.values()))
+        )
+    return Samples("the synthetic camera", {"camera": SYNTHETIC}, lambda stream, plates: _synthetic())
 
 
 def _of_folders(folders: list[Path]) -> Samples:
     digest, found = hashlib.sha256(), []
     for folder in folders:
-        paths = _pictures(folder)
-        for path in paths:
+        scenes = _scenes(folder)
+        for path in (path for scene in scenes for path in (scene.image, scene.plate) if path is not None):
             digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-        found.append(paths)
+        found.append(scenes)
     count = sum(map(len, found))
+
+    def frames(stream: bool, plates: bool) -> Iterator[tuple[str, Frame]]:
+        chosen = list(chain(*found)) if stream else _in_turn([spread(scenes) for scenes in found])
+        if plates and (paired := [scene for scene in chosen if scene.plate is not None]):
+            return _pairs(paired)
+        return _read([scene.image for scene in chosen])
+
     return Samples(
         f"{count} pictures of {', '.join(map(str, folders))}",
         {"pictures": count, "listing_sha256": digest.hexdigest()},
-        lambda as_stream: _read(list(chain(*found)) if as_stream else _in_turn([spread(p) for p in found])),
+        frames,
     )
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _scenes(folder: Path) -> list[Scene]:
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise UsageError(f"--calibrate {folder}: {what}; give one with pictures in it")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    if next(_read(paths), None) is None:
-        seen = f"{len(paths)} that cannot be read" if paths else "none"
+    scenes = find_scenes(folder)
+    if next(_read([scene.image for scene in scenes]), None) is None:
+        seen = f"{len(scenes)} that cannot be read" if scenes else "none"
         raise UsageError(
             f"--calibrate {folder}: expected pictures of what will be cut out, found {seen}; give a folder "
             "of JPEG or PNG files"
         )
-    return paths
+    return scenes
 
 
-def _in_turn(lists: list[list[Path]]) -> list[Path]:
+def _in_turn(lists: list[list[Scene]]) -> list[Scene]:
     """One of each list after another, until all are used up."""
-    return [path for row in zip_longest(*lists) for path in row if path is not None]
+    return [scene for row in zip_longest(*lists) for scene in row if scene is not None]
 
 
-def spread(paths: list[Path]) -> list[Path]:
-    """The same paths, so ordered that the first few are from all over the list."""
-    count = len(paths)
+def spread(items: list[Item]) -> list[Item]:
+    """The same items, so ordered that the first few are from all over the list."""
+    count = len(items)
     order = sorted(range(count), key=lambda index: int(f"{index:032b}"[::-1], 2))
-    return [paths[index] for index in order]
+    return [items[index] for index in order]
+
+
+def _pairs(scenes: list[Scene]) -> Iterator[tuple[str, Frame]]:
+    """The plate and the picture of each scene of which both can be read."""
+    for scene in scenes:
+        both = list(_read([path for path in (scene.plate, scene.image) if path is not None]))
+        if len(both) == 2:
+            yield from both
 
 
 def _read(paths: list[Path]) -> Iterator[tuple[str, Frame]]:

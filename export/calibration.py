@@ -16,25 +16,17 @@ import numpy as np
 
 from ..engine.errors import UsageError
 from ..engine.manifest import Manifest
+from ..engine.scenes import PLATE_LAYOUTS, Scene, find_scenes, same_camera
+from .motion import moving_views, pan
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CALIBRATING, STILLS, CLIPS = 120, 72, 16
 """Pictures that calibrate, that judge as they are, and that judge in motion; fewer where there are fewer."""
 CLIP_FRAMES = 6
 FEWEST_HELD_OUT = 8
-PAN_SHARE = 0.9
-"""Share of a picture's width and height that a moving clip shows at a time."""
-Label = Callable[[np.ndarray], np.ndarray]
+Label = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]
+"""Gives the mask of a picture beside its plate, if it has one."""
 NOISE = 1.5
 """Standard deviation of a clip's sensor noise, of 255."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture file and, where there is one, the mask that says what in it is the subject."""
-
-    image: Path
-    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +40,18 @@ class Clip:
     """What is right: float32 ``(H, W)``, 0..1, each; None where nobody said."""
     inside: tuple[slice, slice]
     """Rows and columns that are picture, not letterbox bars."""
+    plate: np.ndarray | None = None
+    """What the network is shown before ``images``, as one of them; its answer to it means nothing."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the network's input."""
         return self.images[0].shape
+
+    @property
+    def shown(self) -> tuple[np.ndarray, ...]:
+        """Everything that the network is shown, in order: the plate, if there is one, and the images."""
+        return self.images if self.plate is None else (self.plate, *self.images)
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,10 @@ def _rank(name: str) -> int:
     return int(hashlib.sha1(name.encode()).hexdigest(), 16)
 
 
-def find_pictures(folder: Path) -> list[Picture]:
+def find_pictures(folder: Path) -> list[Scene]:
     """The pictures of ``folder`` with all that is below, in an order that mixes them and is always the same.
 
-    Masks are found where data sets keep them: ``masks/NAME.png`` beside ``images/NAME.jpg``, or ``N_a.png``
-    beside ``N_i.jpg``; ``N_p.jpg``, the same scene without its subject, is passed over.
+    Masks and plates are found as ``engine.scenes.find_scenes`` finds them.
 
     Raises
     ------
@@ -89,30 +87,23 @@ def find_pictures(folder: Path) -> list[Picture]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"--calibrate: expected a folder of pictures, {folder} is none")
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    numbered = {(path.parent, path.stem[:-2]) for path in paths if path.stem.endswith("_i")}
-    found = []
-    for path in paths:
-        of_scene = (path.parent, path.stem[:-2]) in numbered
-        if (of_scene and path.stem[-2:] in ("_a", "_p")) or _is_mask_folder(path.parent):
-            continue
-        mask = path.parent.parent / "masks" / f"{path.stem}.png"
-        if of_scene and path.stem.endswith("_i"):
-            mask = path.with_name(f"{path.stem[:-2]}_a.png")
-        found.append(Picture(path, mask if mask.is_file() else None))
+    found = find_scenes(folder)
     if not found:
         raise UsageError(
             f"--calibrate: no picture in {folder}; give some dozens like those that will be filmed"
         )
-    return sorted(found, key=lambda picture: _rank(picture.image.name))
+    return sorted(found, key=lambda scene: _rank(scene.image.name))
 
 
-def _is_mask_folder(folder: Path) -> bool:
-    return folder.name == "masks" and (folder.parent / "images").is_dir()
+def _with_plates(lists: list[list[Scene]], folders: Sequence[Path], name: str) -> list[list[Scene]]:
+    found = [[scene for scene in scenes if scene.plate is not None] for scenes in lists]
+    if not any(found):
+        where = ", ".join(str(folder) for folder in folders)
+        raise UsageError(
+            f"--calibrate: {name} begins with a clean plate, and no picture of {where} has one; expected "
+            f"{PLATE_LAYOUTS}"
+        )
+    return found
 
 
 def read_frames(
@@ -131,19 +122,23 @@ def read_frames(
     folders : sequence of Path
         As ``find_pictures`` takes them.
     manifest : Manifest
-        Says size, colour and normalisation; a model with state calibrates on short clips.
+        Says size, colour and normalisation; a model with state calibrates on short clips, one that begins
+        with a plate on pictures that have one.
     label : callable
-        Gives the mask of a picture (both uint8) where no picture that judges came with one: the float
-        model's own answer at rest is then what both models are held to in motion.
+        Gives the mask of a picture (uint8, as are the picture and its plate) where no picture that judges
+        came with one: the float model's own answer at rest is then what both models are held to in motion.
     calibrating, stills, clips : int
         How many at most.
 
     Raises
     ------
     UsageError
-        If there are fewer than two readable pictures.
+        If there are fewer than two readable pictures, or none with the plate that the model begins with.
     """
     lists = [find_pictures(folder) for folder in folders]
+    with_plates = manifest.begins_with == "plate"
+    if with_plates:
+        lists = _with_plates(lists, folders, manifest.name)
     judging = [[p for p in pictures if held_out(p.image.name)] for pictures in lists]
     if sum(len(pictures) for pictures in judging) < FEWEST_HELD_OUT:
         # a small folder: the first fifth judges, in an order that has nothing to do with what they show
@@ -154,10 +149,9 @@ def read_frames(
     ]
     labelled = any(p.mask for p in itertools.chain(*judging))
     judges = [p for p in _in_turn(judging) if p.mask or not labelled]
-    frames = CLIP_FRAMES // 2 if manifest.state else 1
-    calibrating = -(
-        -2 * calibrating // (frames + 1)
-    )  # a stateful model needs frames in a row: fewer pictures
+    # A model with a memory needs frames in a row, so fewer pictures; one with a plate remembers only that.
+    frames = CLIP_FRAMES // 2 if manifest.state and not with_plates else 1
+    calibrating = -(-2 * calibrating // (frames + 1))
     found = Frames(
         list(_clips(_in_turn(rest), manifest, calibrating, frames)),
         list(_clips(judges, manifest, stills, 1)) if labelled else [],
@@ -173,54 +167,74 @@ def read_frames(
     return found
 
 
-def _in_turn(lists: Iterable[Sequence[Picture]]) -> Iterator[Picture]:
+def _in_turn(lists: Iterable[Sequence[Scene]]) -> Iterator[Scene]:
     for row in itertools.zip_longest(*lists):
         yield from (picture for picture in row if picture is not None)
 
 
 def _clips(
-    pictures: Iterable[Picture], manifest: Manifest, most: int, frames: int, label: Label | None = None
+    pictures: Iterable[Scene], manifest: Manifest, most: int, frames: int, label: Label | None = None
 ) -> Iterator[Clip]:
     taken = 0
     for picture in pictures:
         if taken == most:
             return
-        read = _read(picture)
+        read = _read(picture, manifest.begins_with == "plate")
         if read is not None:
             taken += 1
-            image, mask = read
+            image, mask, plate = read
             if mask is None and label is not None:
-                mask = label(image)
-            yield make_clip(image, mask, manifest, frames=frames, name=picture.image.name)
+                mask = label(image, plate)
+            yield make_clip(image, mask, manifest, frames=frames, name=picture.image.name, plate=plate)
 
 
-def _read(picture: Picture) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Pixels, uint8 ``(H, W, 3)`` RGB, and mask; None where one does not decode or they do not fit."""
+def _read(picture: Scene, with_plate: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None] | None:
+    """Pixels, uint8 ``(H, W, 3)`` RGB, mask and plate; None where one does not decode or they do not fit."""
     import cv2
 
-    image = cv2.imread(str(picture.image), cv2.IMREAD_COLOR)
+    image = _pixels(picture.image)
     if image is None:
         return None
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    plate = _pixels(picture.plate) if with_plate and picture.plate is not None else None
+    if with_plate and (plate is None or not same_camera(plate.shape[1::-1], image.shape[1::-1])):
+        return None
     if picture.mask is None:
-        return image, None
+        return image, None, plate
     mask = cv2.imread(str(picture.mask), cv2.IMREAD_GRAYSCALE)
-    return None if mask is None or mask.shape != image.shape[:2] else (image, mask)
+    return None if mask is None or mask.shape != image.shape[:2] else (image, mask, plate)
+
+
+def _pixels(path: Path) -> np.ndarray | None:
+    import cv2
+
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def make_clip(
-    image: np.ndarray, mask: np.ndarray | None, manifest: Manifest, *, frames: int = 1, name: str = ""
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    manifest: Manifest,
+    *,
+    frames: int = 1,
+    name: str = "",
+    plate: np.ndarray | None = None,
 ) -> Clip:
-    """One picture as a clip: whole and still for one frame, else a noisy camera that pans over it.
+    """One picture as a clip: whole and still for one frame, else before a noisy camera with something moving.
+
+    Without a plate the camera moves: it pans over the picture. With one it is fixed, and the subject, cut out
+    by its mask, drifts over the plate.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     mask : ndarray of uint8, shape (H, W), optional
-        255 subject, 0 background.
+        255 subject, 0 background. Several frames with a plate need it.
     frames : int
         Length of the clip.
+    plate : ndarray of uint8, shape (H, W, 3), optional
+        The picture's place without its subject, from the same camera.
     """
     import cv2
 
@@ -228,34 +242,32 @@ def make_clip(
     size_wh = manifest.size_for((width, height))
     scale, (x, y, inner_w, inner_h) = _placed((width, height), size_wh, manifest.fit)
     inside = (slice(y, y + inner_h), slice(x, x + inner_w))
-    images, alphas = [], []
     rng = np.random.default_rng(_rank(name) % 2**32)
-    path = _pan(frames, rng)
     shrink = cv2.INTER_AREA if max(scale) < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(image, (inner_w, inner_h), interpolation=shrink)
-    small_mask = None if mask is None else cv2.resize(mask, (inner_w, inner_h), interpolation=shrink)
-    for left, top, share in path:
-        view = np.array(
-            [[1 / share, 0, -left * inner_w / share], [0, 1 / share, -top * inner_h / share]], np.float32
-        )
 
-        def seen(pixels: np.ndarray, view: np.ndarray = view) -> np.ndarray:
-            if frames == 1:
-                return pixels
-            how = cv2.INTER_LINEAR
-            return cv2.warpAffine(pixels, view, (inner_w, inner_h), flags=how, borderMode=cv2.BORDER_REFLECT)
+    def small(pixels: np.ndarray | None) -> np.ndarray | None:
+        return None if pixels is None else cv2.resize(pixels, (inner_w, inner_h), interpolation=shrink)
 
-        framed = np.empty((size_wh[1], size_wh[0], 3), np.float32)
-        framed[:] = manifest.pad_value
-        framed[inside] = seen(small)
+    def framed(pixels: np.ndarray) -> np.ndarray:
+        whole = np.empty((size_wh[1], size_wh[0], 3), np.float32)
+        whole[:] = manifest.pad_value
+        whole[inside] = pixels
         if frames > 1:
-            framed[inside] += rng.normal(0, NOISE, framed[inside].shape)
-        images.append(_normalised(framed, manifest))
-        if small_mask is not None:
+            whole[inside] += rng.normal(0, NOISE, whole[inside].shape)
+        return _normalised(whole, manifest)
+
+    seen, cut, bare = small(image), small(mask), small(plate)
+    assert seen is not None
+    views = [(seen, cut)] if frames == 1 else list(moving_views(seen, cut, bare, pan(frames, rng)))
+    images, alphas = [], []
+    for pixels, shape in views:
+        images.append(framed(pixels))
+        if shape is not None:
             alpha = np.zeros((size_wh[1], size_wh[0]), np.float32)
-            alpha[inside] = seen(small_mask).astype(np.float32) / 255
+            alpha[inside] = shape.astype(np.float32) / 255
             alphas.append(alpha)
-    return Clip(name, tuple(images), tuple(alphas) if alphas else None, inside)
+    shown = None if bare is None else framed(bare)
+    return Clip(name, tuple(images), tuple(alphas) if alphas else None, inside, shown)
 
 
 def _placed(
@@ -268,16 +280,6 @@ def _placed(
     width = min(size_wh[0], max(1, round(frame_wh[0] * least)))
     height = min(size_wh[1], max(1, round(frame_wh[1] * least)))
     return (least, least), ((size_wh[0] - width) // 2, (size_wh[1] - height) // 2, width, height)
-
-
-def _pan(frames: int, rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Left, top and size of the view in each frame, as shares of the picture: a slow drift with a zoom."""
-    if frames == 1:
-        return [(0.0, 0.0, 1.0)]
-    room = 1 - PAN_SHARE
-    start, end = rng.uniform(0, room, 2), rng.uniform(0, room, 2)
-    steps = np.linspace(0, 1, frames)
-    return [(*(start + (end - start) * step), PAN_SHARE * (1 - 0.02 * step)) for step in steps]  # type: ignore[misc]
 
 
 def _normalised(framed: np.ndarray, manifest: Manifest) -> np.ndarray:
@@ -308,7 +310,7 @@ def feeds(
     """
     for clip in clips:
         state = first_state(manifest, clip.shape)
-        for image in clip.images:
+        for image in clip.shown:
             feed = {manifest.input_name: image, **state}
             yield feed
             if manifest.state and run is not None:

@@ -117,14 +117,14 @@ class Judge:
 
 
 def labeller(source: onnx.ModelProto, manifest: Manifest) -> Label:
-    """What gives a picture, uint8 ``(H, W, 3)`` RGB, the float model's own mask, uint8 ``(H, W)``."""
+    """What gives a picture and its plate, uint8 ``(H, W, 3)`` RGB, the float model's mask."""
 
     data, opened = source.SerializeToString(), {}
 
-    def label(image: np.ndarray) -> np.ndarray:
+    def label(image: np.ndarray, plate: np.ndarray | None) -> np.ndarray:
         import cv2
 
-        clip = make_clip(image, None, manifest)
+        clip = make_clip(image, None, manifest, plate=plate)
         if clip.shape not in opened:
             opened[clip.shape] = _open(data, manifest, clip.shape, "openvino-fp32")
         alpha = _one(opened[clip.shape], clip, manifest)[0][clip.inside]
@@ -149,7 +149,8 @@ def dtssd(alphas: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
 def run_clips(
     model: onnx.ModelProto, clips: Sequence[Clip], manifest: Manifest, runtime: Runtime
 ) -> list[Alphas]:
-    """Alphas of every frame of ``clips``, float32 ``(H, W)``; state runs from frame to frame of a clip.
+    """Alphas of every image of ``clips``, float32 ``(H, W)``; state runs from frame to frame of a clip, and
+    from its plate to the first.
 
     Parameters
     ----------
@@ -170,11 +171,11 @@ def run_clips(
 def _one(run, clip: Clip, manifest: Manifest) -> Alphas:  # type: ignore[no-untyped-def]
     alphas = []
     state = first_state(manifest, clip.shape)
-    for image in clip.images:
+    for image in clip.shown:
         results = run({manifest.input_name: image, **state})
         alphas.append(results[manifest.output_name][0, 0].astype(np.float32))
         state = {tensor.input: results[tensor.output] for tensor in manifest.state}
-    return alphas
+    return alphas[-len(clip.images) :]
 
 
 def _open(data: bytes, manifest: Manifest, shape: tuple[int, ...], runtime: Runtime):  # type: ignore[no-untyped-def]

@@ -126,21 +126,33 @@ def real_cases(
     batch: int = 1,
     most: int = MOST_FRAMES,
 ) -> list[Case]:
-    """Real frames as cases: one stream for a recurrent network, else each picture by itself.
+    """Real frames as cases: each picture by itself, for a recurrent network all as one stream, for one that
+    begins with a plate in pairs, of which the first is the plate.
 
-    ``most`` is the number of pictures at most, in batches of ``batch``.
+    ``most`` is the number of pictures (or pairs) at most, in batches of ``batch``.
     """
-    pictures = list(itertools.islice(frames(manifest, size_wh), most)) if frames is not None else []
-    images = [(name, np.repeat(image, batch, 0)) for name, image in pictures]
+    length = 2 if manifest.get("begins_with") == "plate" else 1
+    found = list(itertools.islice(frames(manifest, size_wh), most * length)) if frames is not None else []
+    found = found[: len(found) // length * length]
+    rows = [found[index : index + length] for index in range(0, len(found), length)]
+    shown = [[np.repeat(image, batch, 0) for _, image in row] for row in rows]
     if batch > 1:  # every picture of a batch is another one, so that leaks between them show
-        stack = [image for _, image in pictures]
-        images = [
-            (name, np.concatenate([stack[(index + k) % len(stack)] for k in range(batch)]))
-            for index, (name, _) in enumerate(pictures[:: max(1, min(batch, len(pictures)))])
+        rows = rows[:: max(1, min(batch, len(rows)))]
+        shown = [
+            [
+                np.concatenate([found[((index + k) * length + part) % len(found)][1] for k in range(batch)])
+                for part in range(length)
+            ]
+            for index in range(len(rows))
         ]
-    if manifest.get("state") and images:
-        return [Case("a stream of pictures", [image for _, image in images], is_real=True)]
-    return [Case(name, [image], is_real=True) for name, image in images]
+    if length == 2:
+        return [
+            Case(f"{row[1][0]} beside {row[0][0]}", images, is_real=True, begins_with_plate=True)
+            for row, images in zip(rows, shown, strict=True)
+        ]
+    if manifest.get("state") and shown:
+        return [Case("a stream of pictures", [images[0] for images in shown], is_real=True)]
+    return [Case(row[0][0], images, is_real=True) for row, images in zip(rows, shown, strict=True)]
 
 
 def one_by_one(runner: Runner) -> Runner:
@@ -176,6 +188,8 @@ def finish(model: onnx.ModelProto, manifest: Mapping[str, Any], source: Source) 
         "livecut.output": json.dumps(manifest["output"]),
         "livecut.state": json.dumps(list(manifest["state"])),
     }
+    if manifest.get("begins_with"):
+        facts["livecut.begins_with"] = manifest["begins_with"]
     del model.metadata_props[:]
     helper.set_model_props(model, {key: str(value) for key, value in facts.items()})
     wanted = named_shapes(manifest, Shapes(None))

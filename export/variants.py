@@ -118,6 +118,7 @@ def _passport(
             "judged_on": {"stills": growth.stills, "clips": growth.clips, "labelled": growth.labelled}
             if growth
             else {},
+            "begins_with": manifest.begins_with,
             "forced": report.forced,
             "problems": report.problems,
         },

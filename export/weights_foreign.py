@@ -73,7 +73,8 @@ def own_manifest(model: onnx.ModelProto, where: str) -> dict[str, Any] | None:
         parsed = {name: json.loads(values[name]) for name in ("input", "output", "state")}
     except (KeyError, ValueError) as error:
         raise ModelError(f"{where}: its livecut metadata are damaged ({error}); name a --recipe") from None
-    return {"format": 1, **values, **parsed}
+    begins_with = facts.get("livecut.begins_with")
+    return {"format": 1, **values, **parsed, **({"begins_with": begins_with} if begins_with else {})}
 
 
 def _load_own(path: Path, manifest: Mapping[str, Any]) -> Loaded:

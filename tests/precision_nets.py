@@ -138,3 +138,74 @@ def write_pictures(folder, count=24, masks=True, size_wh=(64, 48), prefix="p"):
         if masks:
             cv2.imwrite(str(folder / "masks" / f"{prefix}{index:03}.png"), mask)
     return folder
+
+
+def beside_plate(seed=7, channels=8):
+    """Two convolutions look at a picture, a third at how its features differ from those of the plate."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0, 0.05, (channels, 3, 3, 3))
+    first[0] = 1 / 27
+    last = rng.normal(0, 0.02, (1, channels, 3, 3))
+    last[0, 0] += 1.2
+    nodes, weights = [], []
+    for name, source, target, weight, bias in (
+        ("look", "image", "seen", first, np.zeros(channels)),
+        ("judge", "change", "logit", last, [-3.0]),
+    ):
+        node, own = conv(name, source, target, weight, bias)
+        nodes.append(node)
+        weights += own
+    weights += [tensor("nothing", np.zeros((1, 1, 1, 1), np.float32)), tensor("gain", np.float32(4))]
+    weights.append(tensor("one", np.ones((1, 1, 1, 1), np.float32)))
+    order = [
+        nodes[0],
+        helper.make_node("Sub", ["plate", "seen"], ["older"], name="older"),
+        helper.make_node("Mul", ["older", "known"], ["kept"], name="keep"),
+        helper.make_node("Add", ["seen", "kept"], ["plate_kept"], name="plate"),
+        helper.make_node("Sub", ["seen", "plate_kept"], ["difference"], name="compare"),
+        helper.make_node("Abs", ["difference"], ["change"], name="change"),
+        nodes[1],
+        helper.make_node("Mul", ["logit", "gain"], ["steep"], name="steepen"),
+        helper.make_node("Sigmoid", ["steep"], ["alpha"], name="sigmoid"),
+        helper.make_node("Mul", ["known", "nothing"], ["zero"], name="forget"),
+        helper.make_node("Add", ["zero", "one"], ["known_kept"], name="know"),
+    ]
+
+    def features(name):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "height", "width"])
+
+    known = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, 1, 1]) for n in ("known", "known_kept")
+    ]
+    return model(
+        order,
+        weights,
+        inputs=[picture(), features("plate"), known[0]],
+        outputs=[plane("alpha"), features("plate_kept"), known[1]],
+    )
+
+
+def plate_state(channels=8):
+    """The state of ``beside_plate``."""
+    return (
+        {"input": "plate", "output": "plate_kept", "shape": [1, channels, "height", "width"]},
+        {"input": "known", "output": "known_kept", "shape": [1, 1, 1, 1]},
+    )
+
+
+def write_scenes(folder, count=24, masks=True, size_wh=(64, 48)):
+    """Scenes as ``N_i.png``, its plate ``N_p.png`` (each place is another) and its alpha ``N_a.png``."""
+    rng = np.random.default_rng(13)
+    folder.mkdir(parents=True)
+    width, height = size_wh
+    for index in range(count):
+        coarse = rng.integers(0, 200, (6, 8, 3)).astype(np.uint8)
+        plate = cv2.resize(coarse, size_wh, interpolation=cv2.INTER_LINEAR)
+        x, y = rng.integers(4, width // 2), rng.integers(4, height // 2)
+        mask = np.zeros((height, width), np.uint8)
+        mask[y : y + height // 3, x : x + width // 3] = 255
+        image = np.where(mask[..., None] > 0, 255 - plate // 4, plate).astype(np.uint8)
+        named = {"i": image, "p": plate, **({"a": mask} if masks else {})}
+        for kind, pixels in named.items():
+            cv2.imwrite(str(folder / f"{index:03}_{kind}.png"), pixels)
+    return folder

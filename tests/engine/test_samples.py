@@ -104,3 +104,28 @@ def test_without_a_folder_there_is_always_something(monkeypatch):
 def test_spread_keeps_every_one(count):
     paths = list(range(count))
     assert sorted(spread(paths)) == paths
+
+
+def test_a_network_with_a_plate_gets_each_picture_behind_its_own(tmp_path):
+    for index in range(4):
+        for kind, value in (("i", 200), ("p", 10 * index), ("a", 255)):
+            write_picture(tmp_path / f"{index}_{kind}.png", np.full((8, 8, 3), value, np.uint8))
+    samples = find_samples([tmp_path])
+    assert samples.origin.startswith("4 pictures of ")
+    with_plate = {
+        **MANIFEST,
+        "state": [{"input": "a", "output": "b", "shape": [1, 1]}],
+        "begins_with": "plate",
+    }
+    frames = list(samples(with_plate, (8, 8)))
+    assert [name for name, _ in frames][:4] == ["0_p.png", "0_i.png", "2_p.png", "2_i.png"]
+    assert frames[2][1].max() == pytest.approx(20 / 255)
+    assert [name for name, _ in samples(MANIFEST, (8, 8))] == ["0_i.png", "2_i.png", "1_i.png", "3_i.png"]
+
+
+def test_a_plate_that_cannot_be_read_takes_its_picture_along(tmp_path):
+    for name in ("0_i.png", "0_p.png", "1_i.png"):
+        write_picture(tmp_path / name, np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "1_p.png").write_bytes(b"not a picture")
+    frames = find_samples([tmp_path])({**MANIFEST, "begins_with": "plate"}, (8, 8))
+    assert [name for name, _ in frames] == ["0_p.png", "0_i.png"]

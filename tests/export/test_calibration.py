@@ -16,7 +16,7 @@ def manifest(tiny_model):
     return Manifest.load(tiny_model)
 
 
-def no_label(image):
+def no_label(image, plate):
     raise AssertionError("there are masks")
 
 
@@ -65,7 +65,9 @@ def test_many_pictures_are_split_by_the_hold_out_rule(tmp_path, manifest):
 
 def test_without_masks_the_label_is_asked_and_only_clips_judge(tmp_path, manifest):
     folder = nets.write_pictures(tmp_path / "set", count=20, masks=False)
-    frames = read_frames([folder], manifest, lambda image: np.full(image.shape[:2], 255, np.uint8), clips=2)
+    frames = read_frames(
+        [folder], manifest, lambda image, plate: np.full(image.shape[:2], 255, np.uint8), clips=2
+    )
     assert (frames.labelled, frames.stills, len(frames.moving)) == (False, [], 4)
     clip = frames.moving[0]
     assert all(alpha[clip.inside].min() == 1 for alpha in clip.alphas)
