@@ -102,7 +102,7 @@ setup(
         "livecut.engine.bench": ["*.css"],
         "livecut.kernels.cuda": ["*.cu", "*.cuh", "emulate.cpp", "emulate.h", "*.fatbin", "livecut.json"],
         "livecut.export": ["recipes/*.toml"],
-        "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md"],
+        "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md", "*/*.png", "*/*.jpg"],
         "livecut.training": ["configs/*.toml"],
     },
     # LIVECUT_KERNELS=0 installs without compiling: `make dev` does, as `make build` follows and keeps its

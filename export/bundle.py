@@ -24,7 +24,13 @@ LEDGER_FILE = "LEDGER.json"
 
 
 def write_bundle(
-    folder: Path, *, model: Path, manifest: Mapping[str, Any], card: str, ledger: Mapping[str, Any]
+    folder: Path,
+    *,
+    model: Path,
+    manifest: Mapping[str, Any],
+    card: str,
+    ledger: Mapping[str, Any],
+    others: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the bundle ``folder``; a bundle already there is replaced only once the new one is complete.
 
@@ -38,6 +44,8 @@ def write_bundle(
         Written as JSON.
     card : str
         The model card, Markdown.
+    others : mapping, optional
+        Names and contents of more files, such as pictures that the card shows.
 
     Raises
     ------
@@ -57,6 +65,8 @@ def write_bundle(
         _write_text(fresh / MANIFEST_FILE, json.dumps(complete, indent=2) + "\n")
         _write_text(fresh / LEDGER_FILE, json.dumps(ledger, indent=2, ensure_ascii=False) + "\n")
         _write_text(fresh / CARD_FILE, card)
+        for name, content in (others or {}).items():
+            (fresh / name).write_bytes(content)
         fresh.chmod(0o755)
         _swap(fresh, folder)
     except BaseException:

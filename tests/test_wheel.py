@@ -82,6 +82,8 @@ def test_the_wheel_holds_the_models_and_type_marker_but_no_setup_or_tests(wheel)
     assert "livecut/py.typed" in names
     for file in ("model.onnx", "manifest.json", "MODEL_CARD.md", "LEDGER.json"):
         assert f"livecut/models/livecut-s/{file}" in names
+    for path in (ROOT / "models").glob("*/*"):  # all of a bundle, with what its card shows
+        assert f"livecut/models/{path.parent.name}/{path.name}" in names
     assert "livecut/setup.py" not in names
     folders = {name.split("/")[1] for name in names if name.startswith("livecut/") and name.count("/") > 1}
     assert folders == {name.split(".")[1] for name in packages() if "." in name}

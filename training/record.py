@@ -57,12 +57,8 @@ class Record:
     def draw_samples(self, measured: Sequence[Result], step: int) -> None:
         """Draw some of the held-out pictures: picture, mask, alpha, cut-out over magenta."""
         shown = measured[:: max(1, len(measured) // SAMPLES)][:SAMPLES]
-        rows = [
-            [r.image, sheets.grey(r.alpha), sheets.grey(r.predicted), sheets.over(r.image, r.predicted)]
-            for r in shown
-        ]
-        doubled = [left + right for left, right in zip(rows[::2], rows[1::2], strict=False)] or rows
-        sheets.sheet(doubled, self.folder / f"samples-{step:06d}.png", 128)
+        rows = sheets.doubled([sheets.tiles(result) for result in shown])
+        sheets.sheet(rows, self.folder / f"samples-{step:06d}.png", 128)
 
     def _match_columns(self, path: Path) -> None:
         """Bring a table that an earlier version began to the columns of this one."""

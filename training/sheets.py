@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .evaluate import Result
+
 MAGENTA = (255, 0, 255)
 PANEL_WH, PANELS_ACROSS = (360, 200), 3
 LINE_COLOURS = ((200, 80, 0), (0, 140, 0), (0, 0, 210), (160, 0, 160), (0, 140, 200))
@@ -25,10 +27,19 @@ def grey(alpha: np.ndarray) -> np.ndarray:
     return np.repeat(np.rint(alpha[..., None] * 255).astype(np.uint8), 3, 2)
 
 
-def sheet(
-    rows: Sequence[Sequence[np.ndarray]], path: Path, tile_px: int = 192, labels: Sequence[str] = ()
-) -> None:
-    """Write a grid of RGB pictures, each fitted into a square tile. ``labels`` go at the left of the rows."""
+def tiles(result: Result) -> list[np.ndarray]:
+    """What is shown of a measured picture, RGB: itself, mask, the alpha found, cut-out over magenta."""
+    found = result.predicted
+    return [result.image, grey(result.alpha), grey(found), over(result.image, found)]
+
+
+def doubled(rows: Sequence[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Two rows on a line, so that a sheet of many is not a ribbon; a last odd one is left out."""
+    return [left + right for left, right in zip(rows[::2], rows[1::2], strict=False)] or list(rows)
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], tile_px: int = 192, labels: Sequence[str] = ()) -> np.ndarray:
+    """A grid of RGB pictures, each fitted into a square tile. ``labels`` go at the left of the rows."""
     lines = []
     for position, row in enumerate(rows):
         line = np.hstack([_tile(image, tile_px) for image in row])
@@ -36,8 +47,15 @@ def sheet(
             cv2.putText(line, labels[position], (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 2)
             cv2.putText(line, labels[position], (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1)
         lines.append(line)
+    return np.vstack(lines)
+
+
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]], path: Path, tile_px: int = 192, labels: Sequence[str] = ()
+) -> None:
+    """Write a ``grid``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(grid(rows, tile_px, labels), cv2.COLOR_RGB2BGR))
 
 
 def curves(table: Path, path: Path, columns: Sequence[str]) -> None:

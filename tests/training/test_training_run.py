@@ -133,6 +133,9 @@ def test_a_checkpoint_becomes_a_bundle_with_card_and_ledger(trainer, data_folder
     card = (out / "MODEL_CARD.md").read_text()
     assert "| clothing_cc0 | 2 |" in card
     assert "Seed 1" in card
+    assert f"livecut train --config tiny --data ../shared/data --out runs/{(tmp_path / 'run').name}" in card
+    assert "](samples.jpg)" in card
+    assert (out / "samples.jpg").stat().st_size < 290_000
 
 
 def test_a_weight_of_unknown_origin_does_not_ship(trainer, data_folder, tmp_path, capsys):
