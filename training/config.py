@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
-METHODS = ("matting", "plate", "article")
+METHODS = ("matting", "plate", "article", "fine")
 OPTIMISERS = ("adamw", "adam", "sgd")
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
 SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
@@ -16,7 +16,10 @@ SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Warm-up and cosine over one of ``OPTIMISERS``. Shares are of ``learning_rate``."""
+    """Warm-up and cosine over one of ``OPTIMISERS``. Shares are of ``learning_rate``.
+
+    What learns at ``encoder_share`` of it are the weights whose names begin with one of ``slow``.
+    """
 
     learning_rate: float
     encoder_share: float
@@ -28,6 +31,7 @@ class Optimiser:
     kind: str = "adamw"
     momentum: float = 0.9
     """Of ``sgd`` only."""
+    slow: list[str] = field(default_factory=lambda: ["encoder."])
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,11 @@ class Config:
     encoder_weights : str
         A file under the data folder, or empty for an encoder that starts at random.
     method : str
-        ``matting``; ``plate``: the same with a clean plate as second input; ``article``: the generator and
-        discriminator of the article.
+        ``matting``; ``plate``: the same with a clean plate as second input; ``fine``: the same at half the
+        picture's size, with a second encoder and a refiner; ``article``: the generator and discriminator of
+        the article.
+    second_weights : str
+        For method ``fine``: an ncnn file (``.param``) under the data folder for its second encoder, or empty.
     initial : str
         A checkpoint, or a run's folder, whose averaged weights the network starts from; or empty.
     losses : dict
@@ -105,6 +112,7 @@ class Config:
     stages: list[Stage]
     method: str = "matting"
     initial: str = ""
+    second_weights: str = ""
     losses: dict[str, float] = field(default_factory=dict)
     input_sizes: list[list[int]] = field(default_factory=lambda: [list(size) for size in SIZES_WH])
     adversarial: Adversarial | None = None

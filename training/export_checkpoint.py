@@ -24,13 +24,12 @@ from ..export.bundle import write_bundle
 from ..export.weights import module_source
 from . import plate_validation
 from .card import Facts, write_card
-from .card_pictures import card_pictures
 from .checkpoint import load_checkpoint
 from .config import CONFIGS, SIZES_WH
 from .data import geometry
 from .data.cache import Packed, pack
 from .data.catalogue import FOLDERS, read_catalogue
-from .evaluate import Result, results, summarise, table
+from .evaluate import results, summarise, table
 from .ledger import build_ledger
 from .model.exported import exported
 from .model.network import STRIDE, count_gmacs, count_parameters
@@ -101,16 +100,16 @@ def export_checkpoint(
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
     used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
     used = [folder for folder in used if (data / folder).is_dir()]
-    ledger = build_ledger(data, used, state["config"]["encoder_weights"])
+    initial = [state["config"].get(key, "") for key in ("encoder_weights", "second_weights")]
+    ledger = build_ledger(data, used, filter(None, initial))
     module, manifest = build_manifest(network, config["name"], version, {}, sizes_wh)
     source = module_source(module, manifest, path=checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         made = export_model(source, folder, frames=lambda _, size_wh: pictures(packed, size_wh))[-1]
-        summary, measured = validate(made.artefact, Manifest.load(folder), packed)
+        summary = validate(made.artefact, Manifest.load(folder), packed)
         manifest["metrics"] = {name: round(value, 5) for name, value in summary["all"].items()}
         manifest["opset"] = Manifest.load(folder).extra["opset"]
-        run = checkpoint.resolve().parent
-        log_file, shown = run / "log.txt", card_pictures(run, measured)
+        log_file = checkpoint.parent / "log.txt"
         parity = made.passport.parity
         agreement = f"on {parity['inputs']:.0f} inputs: at most {parity['max_abs']:.1e} apart"
         facts = Facts(
@@ -131,12 +130,8 @@ def export_checkpoint(
                 *used,
                 *(entry["folder"] for entry in ledger["data"] if entry["folder"] in ("models3d", "envmaps")),
             ],
-            run=run.name,
-            earlier=state.get("earlier", []),
-            pictures=list(shown),
         )
-        card = write_card(facts)
-        write_bundle(out, model=made.artefact, manifest=manifest, card=card, ledger=ledger, others=shown)
+        write_bundle(out, model=made.artefact, manifest=manifest, card=write_card(facts), ledger=ledger)
     return made.passport, summary
 
 
@@ -155,21 +150,18 @@ def pictures(packed: Packed, size_wh: Size) -> Iterator[tuple[str, np.ndarray]]:
         yield packed.items[index].image.name, framed.frame(packed[index][..., :3])[0]
 
 
-def validate(
-    model: Path, manifest: Manifest, packed: Packed
-) -> tuple[dict[str, dict[str, float]], list[Result]]:
-    """Validation of an exported model, and what it was summed up from: nothing for one with a plate."""
+def validate(model: Path, manifest: Manifest, packed: Packed) -> dict[str, dict[str, float]]:
+    """Validation of an exported model."""
     predict = onnx_predictor(model, manifest)
     if manifest.begins_with is None:
-        measured = list(results(predict, packed))
-        return summarise(measured), measured
+        return summarise(list(results(predict, packed)))
 
     def answer(image: np.ndarray, plate: np.ndarray) -> np.ndarray:
         predict.reset()
         predict(plate)
         return predict(image)
 
-    return plate_validation.validate(answer, packed), []
+    return plate_validation.validate(answer, packed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

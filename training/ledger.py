@@ -17,22 +17,20 @@ FIELDS = {
 }
 
 
-def build_ledger(data: Path, folders: Iterable[str], encoder_weights: str) -> dict[str, Any]:
-    """The ledger of a weight trained on ``folders`` of ``data``, starting from ``encoder_weights`` in it.
+def build_ledger(data: Path, folders: Iterable[str], initial_weights: Iterable[str]) -> dict[str, Any]:
+    """The ledger of a weight trained on ``folders`` of ``data``, from the files ``initial_weights`` in it.
 
     Raises
     ------
     ValueError
-        If a folder, or the encoder's, has no ``LICENCE.txt``: such a weight must not ship.
+        If a folder, or that of a file, has no ``LICENCE.txt``: such a weight must not ship.
     """
     folders = sorted(set(folders))
     if "renders" in folders:
         folders += [folder for folder in BEHIND_RENDERS if (data / folder).is_dir()]
     sources = [entry for folder in folders for entry in _entries(data, data / folder)]
-    initial = []
-    if encoder_weights:
-        weights = data / encoder_weights
-        initial = [{"file": weights.name, **_statement(weights.parent / LICENCE_FILE)}]
+    files = [data / name for name in initial_weights]
+    initial = [{"file": file.name, **_statement(file.parent / LICENCE_FILE)} for file in files]
     return {"format": 1, "initial_weights": initial, "data": sources}
 
 

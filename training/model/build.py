@@ -8,12 +8,14 @@ from typing import Any
 from torch import nn
 
 from .article import ArticleNetwork
+from .fine import FineNetwork
 from .network import MattingNetwork
 from .plate import PlateNetwork
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "matting": MattingNetwork,
     "plate": PlateNetwork,
+    "fine": FineNetwork,
     "article": ArticleNetwork,
 }
 

@@ -66,10 +66,19 @@ class Decoder(nn.Module):
         recalled16, recalled8 : tensor, optional
             Added at 1/16 and 1/8 before the ReLU: what is remembered of the frame before.
         """
+        x4, x16, x8 = self.levels(features, recalled16, recalled8)
+        return self.head(x4), x16, x8
+
+    def levels(
+        self,
+        features: Sequence[torch.Tensor],
+        recalled16: torch.Tensor | None = None,
+        recalled8: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What ``head`` makes the logits of, at 1/4, and the features at 1/16 and 1/8; as ``forward``."""
         f2, f4, f8, f16, f32 = features
         x = self.blocks(f32)
         x = self.context(x) * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
         x16 = self.d16(torch.cat([double(x), f16], 1), recalled16)
         x8 = self.d8(torch.cat([double(x16), f8], 1), recalled8)
-        x4 = self.d4(torch.cat([double(self.slim8(x8)), f4, self.skip2(f2)], 1))
-        return self.head(x4), x16, x8
+        return self.d4(torch.cat([double(self.slim8(x8)), f4, self.skip2(f2)], 1)), x16, x8

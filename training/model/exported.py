@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .fine import FineNetwork
 from .network import CHANNELS_8, MattingNetwork
 from .plate import CHANNELS, WINDOWS, PlateNetwork
 
@@ -30,6 +31,15 @@ class _Remembering(nn.Module):
     def forward(self, image: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
         previous, seen = state
         return self.network.step(image, previous, seen)
+
+
+class _RememberingByFours(_Remembering):
+    """The same for ``FineNetwork``, whose state is that of pictures half the size."""
+
+    states: Sequence[State] = (
+        {"input": "previous", "output": "remembered", "shape": [1, 4, "height/2", "width/2"]},
+        {"input": "seen", "output": "shown", "shape": [1, CHANNELS_8, "height/16", "width/16"]},
+    )
 
 
 class _WithPlate(nn.Module):
@@ -68,5 +78,5 @@ def exported(network: nn.Module) -> tuple[nn.Module, list[State]]:
     if isinstance(folded, PlateNetwork):
         module = _WithPlate(folded)
     elif getattr(folded, "memory", None) is not None:
-        module = _Remembering(folded)
+        module = (_RememberingByFours if isinstance(folded, FineNetwork) else _Remembering)(folded)
     return module.eval(), [dict(state) for state in getattr(module, "states", ())]

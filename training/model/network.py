@@ -21,7 +21,7 @@ class MattingNetwork(nn.Module):
     """Alpha of the subject in a picture, or in each frame of a stream.
 
     ``forward`` maps a float picture (N, 3, H, W), RGB in -1..1, to alpha (N, 1, H, W) in 0..1; H and W are
-    multiples of 32. ``step`` does so for one frame of a stream, given the state the frame before left.
+    multiples of ``stride``. ``step`` does so for a frame of a stream, given the state the frame before left.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class MattingNetwork(nn.Module):
     **widths : int
         Of the decoder.
     """
+
+    stride = STRIDE
 
     def __init__(self, memory: bool = False, **widths: int) -> None:
         super().__init__()
