@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import card_pictures, history
 from .evaluate import table
 
 
@@ -37,6 +38,12 @@ class Facts:
         Known failures, Markdown.
     folders : sequence of str
         The data folders trained on.
+    run : str
+        Name of the run's folder.
+    earlier : sequence of mapping
+        ``name`` and counters of the runs whose weights it went on from, oldest first.
+    pictures : sequence of str
+        Names of the pictures beside the card, of ``card_pictures``.
     """
 
     name: str
@@ -53,6 +60,9 @@ class Facts:
     log: Sequence[str]
     failures: str
     folders: Sequence[str]
+    run: str
+    earlier: Sequence[Mapping[str, Any]] = ()
+    pictures: Sequence[str] = ()
 
 
 def write_card(facts: Facts) -> str:
@@ -60,7 +70,15 @@ def write_card(facts: Facts) -> str:
     name, config, counters = facts.name, facts.config, facts.counters
     sizes = ", ".join(f"{width}x{height}" for width, height in facts.sizes_wh)
     seconds = max(counters["elapsed_s"], 1)
-    amount = f"{counters['step']:,} steps in {seconds / 60:.0f} minutes: {counters['pictures']:,} pictures"
+    device = history.device_of(facts.log)
+    parts = [
+        f"Seed {config['seed']}{device and ', on '}{device}: {history.amount(counters)}\n"
+        f"({counters['pictures'] / seconds:.1f} a second). The learning rate follows the clock, so a faster "
+        "machine sees more\npictures.",
+        history.changes(config),
+        history.earlier_runs(facts.earlier, counters).rstrip(),
+    ]
+    log = "\n".join(["```", *excerpt(facts.log), "```"])
     return f"""# {name} {facts.version}
 
 Alpha of the product, person, animal or garment that a picture shows. {facts.params / 1e6:.2f} M
@@ -87,20 +105,21 @@ thousands per picture.
 
 ## Training
 
-    livecut train --config {config["name"]} --data ../shared/data --minutes {config["run"]["minutes"]:g}
+    {history.command(config, facts.run, facts.log)}
 
-Seed {config["seed"]}. {amount}
-({counters["pictures"] / seconds:.1f} a second, on two CPU cores that other work shared). The learning rate
-follows the clock, so a faster machine sees more pictures.
+{paragraphs(parts)}
 
 - Network: {_listed(config["network"])}
 - Optimiser: {_listed(config["optimiser"])}
 - Data: {", ".join(facts.folders)}
 
-```
-{chr(10).join(excerpt(facts.log))}
-```
+{paragraphs([card_pictures.links(facts.pictures), log])}
 """
+
+
+def paragraphs(parts: Sequence[str]) -> str:
+    """Markdown parts with an empty line between; what is empty is left out."""
+    return "\n\n".join(part for part in parts if part)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -24,12 +24,13 @@ from ..export.bundle import write_bundle
 from ..export.weights import module_source
 from . import plate_validation
 from .card import Facts, write_card
+from .card_pictures import card_pictures
 from .checkpoint import load_checkpoint
 from .config import CONFIGS, SIZES_WH
 from .data import geometry
 from .data.cache import Packed, pack
 from .data.catalogue import FOLDERS, read_catalogue
-from .evaluate import results, summarise, table
+from .evaluate import Result, results, summarise, table
 from .ledger import build_ledger
 from .model.exported import exported
 from .model.network import STRIDE, count_gmacs, count_parameters
@@ -106,10 +107,11 @@ def export_checkpoint(
     source = module_source(module, manifest, path=checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         made = export_model(source, folder, frames=lambda _, size_wh: pictures(packed, size_wh))[-1]
-        summary = validate(made.artefact, Manifest.load(folder), packed)
+        summary, measured = validate(made.artefact, Manifest.load(folder), packed)
         manifest["metrics"] = {name: round(value, 5) for name, value in summary["all"].items()}
         manifest["opset"] = Manifest.load(folder).extra["opset"]
-        log_file = checkpoint.parent / "log.txt"
+        run = checkpoint.resolve().parent
+        log_file, shown = run / "log.txt", card_pictures(run, measured)
         parity = made.passport.parity
         agreement = f"on {parity['inputs']:.0f} inputs: at most {parity['max_abs']:.1e} apart"
         facts = Facts(
@@ -130,8 +132,12 @@ def export_checkpoint(
                 *used,
                 *(entry["folder"] for entry in ledger["data"] if entry["folder"] in ("models3d", "envmaps")),
             ],
+            run=run.name,
+            earlier=state.get("earlier", []),
+            pictures=list(shown),
         )
-        write_bundle(out, model=made.artefact, manifest=manifest, card=write_card(facts), ledger=ledger)
+        card = write_card(facts)
+        write_bundle(out, model=made.artefact, manifest=manifest, card=card, ledger=ledger, others=shown)
     return made.passport, summary
 
 
@@ -150,18 +156,21 @@ def pictures(packed: Packed, size_wh: Size) -> Iterator[tuple[str, np.ndarray]]:
         yield packed.items[index].image.name, framed.frame(packed[index][..., :3])[0]
 
 
-def validate(model: Path, manifest: Manifest, packed: Packed) -> dict[str, dict[str, float]]:
-    """Validation of an exported model."""
+def validate(
+    model: Path, manifest: Manifest, packed: Packed
+) -> tuple[dict[str, dict[str, float]], list[Result]]:
+    """Validation of an exported model, and what it was summed up from: nothing for one with a plate."""
     predict = onnx_predictor(model, manifest)
     if manifest.begins_with is None:
-        return summarise(list(results(predict, packed)))
+        measured = list(results(predict, packed))
+        return summarise(measured), measured
 
     def answer(image: np.ndarray, plate: np.ndarray) -> np.ndarray:
         predict.reset()
         predict(plate)
         return predict(image)
 
-    return plate_validation.validate(answer, packed)
+    return plate_validation.validate(answer, packed), []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

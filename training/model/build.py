@@ -15,8 +15,8 @@ from .plate import PlateNetwork
 NETWORKS: dict[str, type[nn.Module]] = {
     "matting": MattingNetwork,
     "plate": PlateNetwork,
-    "fine": FineNetwork,
     "article": ArticleNetwork,
+    "fine": FineNetwork,
 }
 
 
