@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from .buffers import Slot
 from .clock import Clock, MonotonicClock
 from .compositor import Compositor
 from .errors import SourceError, UsageError
+from .handoffs import Handoffs
 from .pipeline_stages import CAPTURE, INFER, OUTPUT, POSTPROCESS, PREPROCESS, Output, Stages, typed
 from .session import Session
 from .sharing import Sharing
@@ -23,10 +23,7 @@ from .threads import prompt_interpreter
 
 log = logging.getLogger("livecut")
 POLICIES = ("auto", "wait", "drop-oldest")
-DRAIN_SECONDS = 4.0
-"""After ``stop``, frames in flight have this long to reach the sink; closing it comes on top."""
 PROGRESS_EVERY_SECONDS = 0.1
-_WAKE = object()
 
 
 class Pipeline:
@@ -39,8 +36,8 @@ class Pipeline:
     newest stays, and it is taken when the network is free, so what comes out is at most two frames of work
     old. Alpha *k* is only ever laid on picture *k*: both travel in one slot.
 
-    Hand-offs between threads are C queues of reused slots; how much can wait is bounded by how many slots
-    there are. The caller's thread writes to the sink, because windows must be drawn from there.
+    What lies between the threads is in ``Handoffs``. The caller's thread writes to the sink, because windows
+    must be drawn from there.
 
     Parameters
     ----------
@@ -94,17 +91,11 @@ class Pipeline:
         self._started = False
         self._lock = threading.Lock()
         self._error: BaseException | None = None
-        self._failed_stage = -1
-        self._deadline: float | None = None
-        self._gate: Any = None
+        self._handoffs = handoffs = Handoffs(session, self._fail)
         self._forward: Callable[[Slot], None] | None = None
         self._stages: Stages
         self._go: SimpleQueue[Any] = SimpleQueue()
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        self._captured: SimpleQueue[Any] = SimpleQueue()
-        self._after_capture = self._captured  # whom the capture thread tells that it has ended
-        self._to_caller: SimpleQueue[Any] = SimpleQueue()
-        self._outputs: SimpleQueue[Any] = SimpleQueue()
+        self._after_capture = handoffs.captured  # whom the capture thread tells that it has ended
 
     # -- for the caller
 
@@ -116,7 +107,7 @@ class Pipeline:
         """
         self._stop.set()
         self.source.interrupt()
-        self._to_caller.put(_WAKE)
+        self._handoffs.wake_caller()
 
     def run(self) -> StreamReport:
         """Run the stream to its end, and return its figures.
@@ -134,7 +125,7 @@ class Pipeline:
         stats: StreamStats | None = None
         sink_is_open = False
         try:
-            info = self._next()
+            info = self._handoffs.next_for_caller()
             if info is not None:
                 self.session.warm_up((info.width, info.height), self.compositor)
                 self.session.reset()
@@ -158,7 +149,7 @@ class Pipeline:
             self._fail(error, OUTPUT)
         self._go.put(None)
         try:
-            self._join(threads)
+            self._handoffs.join(threads)
         finally:  # also when a second Ctrl-C ends the waiting
             if sink_is_open:
                 self._end_sink(stats)
@@ -194,20 +185,32 @@ class Pipeline:
     def _start_wait(self, stages: Stages, threads: list[threading.Thread]) -> None:
         """Capture with preprocess, network, and the caller with postprocess; two more when they pay."""
         # outputs: being composed, being written, the last good one
-        self._fill(slots=4 + self.depth, outputs=3)
+        self._handoffs.fill(slots=4 + self.depth, outputs=3)
         threads.append(
-            self._thread("infer", self._work_loop, INFER, stages.infer, self._captured, self._to_caller)
+            self._thread(
+                "infer",
+                self._handoffs.work,
+                INFER,
+                stages.infer,
+                self._handoffs.captured,
+                self._handoffs.to_caller,
+            )
         )
         sharing = Sharing(self.clock.now())
 
         def forward(slot: Slot) -> None:
-            self._captured.put(stages.preprocess(slot))
+            self._handoffs.captured.put(stages.preprocess(slot))
             if sharing.part(slot.durations[CAPTURE], slot.durations[PREPROCESS], self.clock.now()):
                 inbox: SimpleQueue[Any] = SimpleQueue()
                 self._after_capture = inbox
                 threads.append(
                     self._thread(
-                        "preprocess", self._work_loop, PREPROCESS, stages.preprocess, inbox, self._captured
+                        "preprocess",
+                        self._handoffs.work,
+                        PREPROCESS,
+                        stages.preprocess,
+                        inbox,
+                        self._handoffs.captured,
                     )
                 )
                 self._forward = inbox.put
@@ -217,37 +220,39 @@ class Pipeline:
     def _start_live(self, stages: Stages, threads: list[threading.Thread]) -> Callable[[Any], Output]:
         """Three threads, so that a frame is picked as late as can be: capture, network, and the caller's."""
         # slots: being captured, pending, in the network, being finished
-        stages.warm_up(*self._fill(slots=4, outputs=2), self.warm_up_rounds)
-        self._gate = gate = threading.Lock()
+        stages.warm_up(*self._handoffs.fill(slots=4, outputs=2), self.warm_up_rounds)
+        self._handoffs.gate = gate = threading.Lock()
 
         def network(slot: Slot) -> Slot:
-            return stages.infer(stages.preprocess(stages.newest(slot, self._captured, self._discard)))
+            return stages.infer(
+                stages.preprocess(stages.newest(slot, self._handoffs.captured, self._handoffs.discard))
+            )
 
         def finish(slot: Slot) -> Output:
             gate.release()  # only now may the network pick its next frame: nothing grows old in between
             return self._finish(slot)
 
         threads.append(
-            self._thread("network", self._work_loop, INFER, network, self._captured, self._to_caller, gate)
+            self._thread(
+                "network",
+                self._handoffs.work,
+                INFER,
+                network,
+                self._handoffs.captured,
+                self._handoffs.to_caller,
+                gate,
+            )
         )
         return finish
-
-    def _fill(self, slots: int, outputs: int) -> tuple[list[Slot], list[Output]]:
-        made = [Slot() for _ in range(slots)], [Output() for _ in range(outputs)]
-        for slot in made[0]:
-            self._free.put(slot)
-        for output in made[1]:
-            self._outputs.put(output)
-        return made
 
     # -- loops of the threads
 
     def _capture_loop(self) -> None:
         try:
-            self._to_caller.put(self.source.open())
+            self._handoffs.to_caller.put(self.source.open())
             self._forward = self._go.get()
             while self._forward is not None and not self._stop.is_set():
-                slot = self._free.get()
+                slot = self._handoffs.free.get()
                 if self._stop.is_set() or not self._stages.capture(slot):
                     break
                 self._forward(slot)
@@ -255,7 +260,7 @@ class Pipeline:
             self._fail(typed(error, CAPTURE), CAPTURE)
         self._after_capture.put(None)
         if not hasattr(self, "_stages"):
-            self._to_caller.put(None)  # the caller still waits for the source to open
+            self._handoffs.to_caller.put(None)  # the caller still waits for the source to open
         try:
             self.source.close()
         except Exception as error:
@@ -263,46 +268,8 @@ class Pipeline:
 
     def _forward_newest(self, slot: Slot) -> None:
         """Pass a slot on in the place of the one that still waits, if one does."""
-        try:
-            waiting = self._captured.get_nowait()
-        except Empty:
-            pass
-        else:
-            if slot.frame.repeated and not waiting.frame.repeated:
-                waiting, slot = slot, waiting  # a repeat shows nothing new: it never displaces a picture
+        if self._handoffs.replace_waiting(slot):
             self._stages.stats.dropped += 1
-            self._discard(waiting)
-        self._captured.put(slot)
-
-    def _work_loop(
-        self,
-        stage: int,
-        work: Callable[[Any], Any],
-        inbox: SimpleQueue[Any],
-        outbox: SimpleQueue[Any],
-        gate: Any = None,
-    ) -> None:
-        item = None
-        try:
-            while True:
-                if gate is not None:
-                    gate.acquire()
-                item = inbox.get()
-                if item is None:
-                    break
-                if item is _WAKE:  # meant for the caller, before this thread took its inbox over
-                    outbox.put(item)
-                elif self._failed_stage > stage:  # nobody will take what this would make
-                    self._discard(item)
-                else:
-                    outbox.put(work(item))
-        except BaseException as error:
-            self._fail(error, stage)
-            while item is not None:
-                if item is not _WAKE:
-                    self._discard(item)
-                item = inbox.get()
-        outbox.put(None)
 
     def _output_loop(
         self,
@@ -315,7 +282,7 @@ class Pipeline:
         next_progress = 0.0
         sharing = None if threads is None else Sharing(self.clock.now())
         try:
-            while (item := self._next()) is not None:
+            while (item := self._handoffs.next_for_caller()) is not None:
                 output = finish(item)
                 free, latency = stages.output(output)
                 now = self.clock.now()
@@ -324,65 +291,37 @@ class Pipeline:
                     threads.append(self._part_postprocess())  # type: ignore[union-attr]
                     sharing, finish = None, _unchanged
                 if free is not None:
-                    self._outputs.put(free)
+                    self._handoffs.outputs.put(free)
                 if self.on_progress is not None and now >= next_progress:
                     next_progress = now + PROGRESS_EVERY_SECONDS
                     self.on_progress(stages.stats.progress(frames, latency))
         except BaseException as error:
             self._fail(error, OUTPUT)
-            while (item := self._next()) is not None:
-                self._discard(item)
+            while (item := self._handoffs.next_for_caller()) is not None:
+                self._handoffs.discard(item)
 
     def _part_postprocess(self) -> threading.Thread:
         """From now on a thread of its own takes what the caller took; the caller takes what that makes."""
-        inbox, self._to_caller = self._to_caller, SimpleQueue()
-        return self._thread("postprocess", self._work_loop, POSTPROCESS, self._finish, inbox, self._to_caller)
+        inbox, self._handoffs.to_caller = self._handoffs.to_caller, SimpleQueue()
+        return self._thread(
+            "postprocess", self._handoffs.work, POSTPROCESS, self._finish, inbox, self._handoffs.to_caller
+        )
 
     def _finish(self, slot: Slot) -> Output:
-        output = self._stages.postprocess(slot, self._outputs.get())
+        output = self._stages.postprocess(slot, self._handoffs.outputs.get())
         slot.frame = None
-        self._free.put(slot)
+        self._handoffs.free.put(slot)
         return output
-
-    def _discard(self, item: Slot | Output) -> None:
-        """Give back what will not be used, so that whoever waits for it goes on and sees the end."""
-        if isinstance(item, Slot):
-            self.session.give_up(item)
-            self._free.put(item)
-        else:
-            self._outputs.put(item)
-        if self._gate is not None and self._failed_stage >= 0 and self._gate.locked():
-            self._gate.release()
-
-    def _next(self) -> Any:
-        """What comes next for the caller's thread; None at the end, or when draining takes too long."""
-        while True:
-            try:
-                wait = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-                item = self._to_caller.get(timeout=wait)
-            except Empty:
-                log.warning("frames in flight did not finish within %g s", DRAIN_SECONDS)
-                return None
-            if item is not _WAKE:
-                return item
-            self._deadline = self._deadline or time.monotonic() + DRAIN_SECONDS
 
     # -- the end
 
     def _fail(self, error: BaseException, stage: int) -> None:
         with self._lock:
             if self._error is None:
-                self._error, self._failed_stage = error, stage
+                self._error, self._handoffs.failed_stage = error, stage
             else:
                 log.debug("after the first error: %s", error)
         self.stop()
-
-    def _join(self, threads: list[threading.Thread]) -> None:
-        deadline = self._deadline or time.monotonic() + DRAIN_SECONDS
-        for thread in threads:
-            thread.join(max(0.1, deadline - time.monotonic()))
-            if thread.is_alive():
-                log.warning("thread %s does not end and is left behind", thread.name)
 
     def _end_sink(self, stats: StreamStats | None) -> None:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,10 +20,10 @@ from .compositor import Compositor
 from .errors import BackendError, UsageError
 from .frame import Frame, as_frame
 from .manifest import Manifest
+from .opened import Opened
 from .plate import open_plate
 from .threads import available_cpus
 
-log = logging.getLogger("livecut")
 MOST_THREADS = 8
 """Default at most: for networks of a GMAC, more threads spend longer meeting each other than they save."""
 
@@ -114,19 +112,24 @@ class Session:
         self.precision, self.refine, self.decontaminate = precision, refine, decontaminate
         self.threads = threads or min(available_cpus(), MOST_THREADS)
         if isinstance(backend, str):
-            self._make_backend, self.reason = select_backend(backend, on_gpu=on_gpu, rebuild=rebuild)
+            make, reason = select_backend(backend, on_gpu=on_gpu, rebuild=rebuild)
         else:
-            self._make_backend, self.reason = backend, "given by the caller"
+            make, reason = backend, "given by the caller"
         self.temporal, self.post = temporal, post
         self._whole: whole_frame.WholeFrames | None = None
         self._plate = open_plate(plate, self.manifest, self.threads)
+        self._opened = Opened(
+            self.manifest,
+            make,
+            reason,
+            precision=precision,
+            threads=self.threads,
+            prime=None if self._plate is None else self._plate.first_state,
+        )
         self._smoother: kernels.TemporalSmoother | None = None
         self._smoothed_wh = (0, 0)
-        self._engines: dict[tuple[int, int], Backend] = {}
-        self._lock = threading.Lock()
         self._state: Any = None
         self._state_of: Backend | None = None
-        self._closed = False
         self._slot: Slot | None = None
         self._compositors: dict[str, Compositor] = {}
 
@@ -136,13 +139,22 @@ class Session:
     def info(self) -> BackendInfo:
         """What runs, where, at which precision, on how many threads: as the runtime says. Opens the
         backend."""
-        engine = next(iter(self._engines.values()), None)
-        return (engine or self._engine(self.size_wh or self.manifest.sizes_wh[0])).info
+        engine = self._opened.first()
+        return (engine or self._opened.at(self.size_wh or self.manifest.sizes_wh[0])).info
+
+    @property
+    def reason(self) -> str:
+        """Why it is this backend, in a few words."""
+        return self._opened.reason
+
+    @reason.setter
+    def reason(self, words: str) -> None:
+        self._opened.reason = words
 
     def warm_up(self, frame_wh: tuple[int, int], compositor: Compositor | None = None) -> BackendInfo:
         """Compile for frames of this size and run once, so that the first frame is not a slow one. With the
         ``compositor`` of a stream, also settle where its full-resolution work is done (``post``)."""
-        engine = self._engine(self.input_size(frame_wh))
+        engine = self._opened.at(self.input_size(frame_wh))
         engine.warm_up()
         if compositor is not None:
             self._whole = whole_frame.choose(self, engine, compositor, frame_wh, self._whole)
@@ -151,29 +163,6 @@ class Session:
     def input_size(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
         """The network's input size (width, height) for frames of this size."""
         return self.size_wh or self.manifest.size_for(frame_wh)
-
-    def _engine(self, input_wh: tuple[int, int]) -> Backend:
-        with self._lock:
-            if self._closed:
-                raise UsageError("session: already closed; make another")
-            engine = self._engines.get(input_wh)
-            if engine is None:
-                engine = self._make_backend()
-                if self._plate is not None:
-                    engine.prime = self._plate.first_state
-                try:
-                    engine.open(self.manifest, input_wh, precision=self.precision, threads=self.threads)
-                except BaseException:
-                    engine.close()
-                    raise
-                self._engines[input_wh] = engine
-                width, height = input_wh
-                log.info(
-                    "%s %s at %dx%d: %s (%s; %s)",
-                    self.manifest.name, self.manifest.version, width, height, engine.info, self.reason,
-                    engine.info.details,
-                )  # fmt: skip
-            return engine
 
     # -- the three stages of a frame
 
@@ -192,7 +181,7 @@ class Session:
             except BackendError as error:
                 self._leave_whole(slot, frame, error)
         frame_wh = (frame.width, frame.height)
-        if slot.frame_wh != frame_wh or slot.buffer is None or slot.engine not in self._engines.values():
+        if slot.frame_wh != frame_wh or slot.buffer is None or slot.engine not in self._opened:
             self._fit_slot(slot, frame_wh)
         manifest = self.manifest
         kernels.preprocess(
@@ -215,7 +204,7 @@ class Session:
         if self._plate is not None:
             self._plate.check(frame_wh)
         input_wh = self.input_size(frame_wh)
-        engine = self._engine(input_wh)
+        engine = self._opened.at(input_wh)
         slot.geometry = kernels.fit(frame_wh, input_wh, self.manifest.fit)
         if slot.engine is not engine or slot.buffer is None:
             slot.buffer = engine.new_buffer()
@@ -376,12 +365,8 @@ class Session:
 
     def close(self) -> None:
         """Free the backend; safe to call twice."""
-        with self._lock:
-            self._closed = True
-            engines, self._engines = list(self._engines.values()), {}
         self._state = self._state_of = self._slot = self._whole = None
-        for engine in engines:
-            engine.close()
+        self._opened.close()
 
     def __enter__(self) -> Session:
         return self

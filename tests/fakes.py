@@ -43,6 +43,11 @@ def grey_frame(index, size_wh=(64, 32), *, value=None, fps=25.0, start=100.0, fo
     return Frame((image,), format, index, index / fps, start + index / fps)
 
 
+def frames(count, **options):
+    """``grey_frame`` 0, 1, ..."""
+    return [grey_frame(index, **options) for index in range(count)]
+
+
 class MemorySource(Source):
     """Gives the frames of a list.
 

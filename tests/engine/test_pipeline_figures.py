@@ -5,16 +5,11 @@ import threading
 import tracemalloc
 
 import pytest
-from fakes import FakeClock, MemorySource, RecordingSink, RedBackend, grey_frame
+from fakes import FakeClock, MemorySource, RecordingSink, RedBackend, frames, grey_frame
 
 from livecut.engine.clock import MonotonicClock
 from livecut.engine.frame import Frame
 from livecut.engine.sharing import EVERY_FRAMES, Sharing
-
-
-def frames(count, **options):
-    return [grey_frame(index, **options) for index in range(count)]
-
 
 # -- threads
 

@@ -288,7 +288,7 @@ def test_an_alpha_that_is_none_is_noticed_on_the_device(tiny_model, monkeypatch,
     device = fake_device()
     session = session_on(device, tiny_model)
     monkeypatch.setattr(whole_frame, "_seconds", lambda *_: 0.001)
-    make = session._make_backend
+    make = session._opened.make
 
     def wrong():
         backend = make()
@@ -297,7 +297,7 @@ def test_an_alpha_that_is_none_is_noticed_on_the_device(tiny_model, monkeypatch,
         )
         return backend
 
-    session._make_backend = wrong
+    session._opened.make = wrong
     with pytest.raises(kind, match=message):
         run(session, pictures(2))
     session.close()
