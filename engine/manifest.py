@@ -78,6 +78,11 @@ class Manifest:
         """Where the ONNX file lies."""
         return self.folder / self.file
 
+    @property
+    def batch(self) -> int:
+        """How many pictures one inference may take at most; 1 where that is fixed in the graph."""
+        return int(self.extra.get("batch", 1)) if self.extra.get("free_batch") else 1
+
     def path_for(self, precision: str) -> Path:
         """The ONNX file to run at ``precision``: the variant of that name, else the model's own."""
         variant = self.variants.get(precision)

@@ -1,51 +1,50 @@
-"""Several streams of one process on one device: frames queued together, and a full device that sheds load."""
+"""Several streams of one process on one device: batches across streams, and a full device that sheds load."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from .backends import Backend, BackendInfo, select_backend
-from .backends.base import State
-from .buffers import HostBuffer
+from .backends import Backend, select_backend
 from .clock import Clock, MonotonicClock
 from .errors import BackendError, UsageError
 from .manifest import Manifest
 from .pipeline import Pipeline
+from .shared_backend import Request, StreamBackend
 from .stats import StreamReport
 from .turns import Batches, Member, Turns
 
-
-@dataclass(eq=False)
-class _Request:
-    """One frame on its way through the shared device."""
-
-    of: StreamBackend
-    buffer: HostBuffer
-    error: BaseException | None = None
-    finished: threading.Event = field(default_factory=threading.Event)
-    since: float = 0.0
+log = logging.getLogger("livecut")
+BATCHING = ("auto", "always", "never")
+_UNDER_WAY = 2
+"""Batches on an engine at a time: while one is worked on, the next one's frames are brought there. With more
+of them frames would wait in small batches instead of joining a larger one."""
 
 
 class StreamGroup:
     """Streams that share a device: each takes ``backend(...)`` for its own ``Session``.
 
-    Frames of all streams are gathered for at most ``wait_ms`` and queued together. A stream takes a frame
-    from its camera only when it is its turn, and turns are given so that no frame takes longer than
-    ``bound_ms`` on the device: when there is more to do than it can, cameras drop frames as the policy says,
-    and delay stays.
+    Frames of all streams are gathered for at most ``wait_ms`` and go through the network in one inference,
+    where engine and model can do that; else they take turns, one after the other. ``describe`` says which. A
+    stream takes a frame from its camera only when it is its turn, and turns are given so that no frame takes
+    longer than ``bound_ms`` on the device: when there is more to do than it can, cameras drop frames as the
+    policy says, and delay stays.
 
-    Models without state share one engine for each input size; with state every stream has its own.
+    Streams share one engine for each model and input size. What a model remembers is each stream's own; where
+    an engine can remember one stream alone, every stream has an engine of its own.
 
     Parameters
     ----------
     backend : str or callable
         As for ``Session``.
     batch : int
-        Frames queued together at most.
+        Frames of one inference at most.
+    batching : str
+        ``auto``: where it pays, which is on a GPU. ``always``: wherever it can be done. ``never``.
     wait_ms : float
         How long a frame may wait for others to go with.
     bound_ms : float
@@ -69,13 +68,17 @@ class StreamGroup:
         backend: str | Callable[[], Backend] = "auto",
         *,
         batch: int = 4,
+        batching: str = "auto",
         wait_ms: float = 2.0,
         bound_ms: float = 33.0,
         most_under_way: int = 16,
         policy: str = "fair",
         clock: Clock | None = None,
     ) -> None:
+        if batching not in BATCHING:
+            raise UsageError(f"batching: expected one of {', '.join(BATCHING)}, got {batching!r}")
         self._make = select_backend(backend)[0] if isinstance(backend, str) else backend
+        self.batching = batching
         self.turns = Turns(most_under_way, bound_ms / 1e3, policy)
         self.batches = Batches(batch, wait_ms / 1e3)
         self.clock = clock or MonotonicClock()
@@ -87,7 +90,8 @@ class StreamGroup:
         self._last_done = 0.0
         self._closed = False
         self._opening = threading.Lock()
-        self._queued: SimpleQueue[Any] = SimpleQueue()
+        self._running: Counter[Backend] = Counter()
+        self._queued: SimpleQueue[tuple[list[Request], float] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=work, name=f"livecut-shared-{name}", daemon=True)
             for name, work in (("queue", self._work), ("finish", self._finish))
@@ -96,12 +100,30 @@ class StreamGroup:
             thread.start()
 
     def backend(self, name: str = "", priority: int = 0) -> Callable[[], Backend]:
-        """What a stream's ``Session`` takes as its ``backend``."""
+        """What a stream's ``Session`` takes as its ``backend``. Streams may join and leave at any time."""
         if self._closed:
             raise UsageError("stream group: already closed; make another")
         member = Member(name or f"stream {len(self.members) + 1}", priority)
         self.members.append(member)
         return lambda: StreamBackend(self, member)
+
+    def describe(self, engine: Backend) -> str:
+        """In words: how many share ``engine``, and whether their frames go through it together."""
+        if engine.at_once > 1:
+            how = f"up to {min(engine.at_once, self.batches.most)} frames in one inference"
+        else:
+            how = f"one frame after the other ({self._why_turns(engine)})"
+        return (
+            f"shared by {len(self.members)} streams, {self.turns.policy}, {how}, "
+            f"at most {1e3 * self.turns.bound_seconds:g} ms on the device"
+        )
+
+    def _why_turns(self, engine: Backend) -> str:
+        if self.batching == "never" or self.batches.most == 1:
+            return "as asked for"
+        if self.batching == "auto" and not engine.batch_pays:
+            return "batches take a CPU no less time"
+        return engine.why_single
 
     def close(self) -> None:
         """Close the engines; the streams have ended. Safe to call twice."""
@@ -123,19 +145,25 @@ class StreamGroup:
 
     # -- for the streams' backends
 
-    def engine(self, owner: object, manifest: Manifest, size_wh: tuple[int, int], options: Any) -> Backend:
-        """The engine for a model and size: one for all, or one for ``owner`` if the model has state."""
-        key = (manifest.sha256, size_wh, tuple(options.items()), id(owner) if manifest.state else None)
+    def engine(self, of: Backend, manifest: Manifest, size_wh: tuple[int, int], options: Any) -> Backend:
+        """The engine for a model and size: one for all, or the own one of the stream ``of`` if it must be."""
+        key = (manifest.sha256, size_wh, tuple(options.items()))
         with self._opening:
-            if key not in self._engines:
-                engine = self._make()
-                try:
-                    engine.open(manifest, size_wh, **options)
-                except BaseException:
-                    engine.close()
-                    raise
-                self._engines[key] = engine
-            return self._engines[key]
+            if key in self._engines:
+                return self._engines[key]
+            engine = self._make()
+            if self.batching == "always" or (self.batching == "auto" and engine.batch_pays):
+                engine.batch = self.batches.most
+            engine.prime = of.prime
+            try:
+                engine.open(manifest, size_wh, **options)
+            except BaseException:
+                engine.close()
+                raise
+            own = bool(manifest.state) and not engine.state_per_stream
+            self._engines[(*key, id(of)) if own else key] = engine
+        log.info("%s at %dx%d: %s", manifest.name, *size_wh, self.describe(engine))
+        return engine
 
     def admit(self, member: Member) -> None:
         """Wait for a turn of ``member``."""
@@ -147,25 +175,21 @@ class StreamGroup:
                 self._given.discard(member)
             self._preparing += 1
 
-    def queue(self, request: _Request) -> None:
+    def queue(self, request: Request) -> None:
         """A frame that had its turn is ready for the device."""
+        alone = request.of if request.of.state is not None else None
         with self._changed:
             self._preparing -= 1
-            request.since = self.clock.now()
-            self.batches.add(request, request.since)
+            self.batches.add(
+                request, self.clock.now(), engine=request.engine, most=request.engine.at_once, alone=alone
+            )
             self._changed.notify_all()
 
-    def done(self, member: Member, request: _Request | None) -> None:
-        """A frame has its result, or with None will have none: its turn is over."""
+    def give_up(self, member: Member) -> None:
+        """A frame that had its turn will not come."""
         with self._changed:
-            seconds = None
-            if request is None:
-                self._preparing -= 1
-            elif request.error is None:
-                now = self.clock.now()
-                seconds = now - max(request.since, self._last_done)
-                self._last_done = now
-            self.turns.done(member, seconds)
+            self._preparing -= 1
+            self.turns.done(member)
             self._give()
 
     def leave(self, member: Member) -> None:
@@ -183,123 +207,63 @@ class StreamGroup:
     # take its results holds up no other
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not (batch := self._next_batch()):
-                    if self._closed:
-                        self._queued.put(None)
-                        return
-                    wait = self.batches.due - self.clock.now() if len(self.batches) else None
-                    self._changed.wait(wait)
-            for request in batch:
-                try:
-                    request.of.run(request.buffer)
-                except BaseException as error:  # it is the stream's: raised where that collects the frame
+        while (batch := self._next_batch()) is not None:
+            engine, started = batch[0].engine, self.clock.now()
+            try:
+                with engine.thread_context():
+                    states = engine.submit_together(
+                        [request.buffer for request in batch], [request.of.state for request in batch]
+                    )
+                for request, state in zip(batch, states, strict=True):
+                    request.of.state = state
+            except BaseException as error:  # it is the streams': raised where they collect their frames
+                for request in batch:
                     request.error = error
-                self._queued.put(request)
+            self._queued.put((batch, started))
+        self._queued.put(None)
 
-    def _next_batch(self) -> list[_Request]:
-        return self.batches.take(self.clock.now(), 0 if self._closed else self._preparing)
+    def _next_batch(self) -> list[Request] | None:
+        """Wait for what goes together; None when the group is closed and nothing is left."""
+        with self._changed:
+            while True:
+                busy = {
+                    engine
+                    for engine, count in self._running.items()
+                    if count >= _UNDER_WAY and engine.at_once > 1
+                }
+                now, to_come = self.clock.now(), 0 if self._closed else self._preparing
+                if batch := self.batches.take(now, to_come, busy):
+                    self._running[batch[0].engine] += 1
+                    return batch
+                if self._closed and not len(self.batches):
+                    return None
+                due = self.batches.due(busy)
+                self._changed.wait(None if due == float("inf") else due - now)
 
     def _finish(self) -> None:
-        while (request := self._queued.get()) is not None:
-            try:
-                if request.error is None:
-                    request.of.wait_for(request.buffer)
-            except BaseException as error:
-                request.error = error
-            self.done(request.of.member, request)
-            request.finished.set()
+        while (queued := self._queued.get()) is not None:
+            batch, started = queued
+            for request in batch:
+                try:
+                    if request.error is None:
+                        with request.engine.thread_context():
+                            request.engine.collect(request.buffer)
+                except BaseException as error:
+                    request.error = error
+            self._done(batch, started)
+            for request in batch:
+                request.finished.set()
 
-
-class StreamBackend(Backend):
-    """One stream's view of a shared device; its ``Session`` and ``Pipeline`` notice nothing."""
-
-    name = "shared"
-
-    def __init__(self, group: StreamGroup, member: Member) -> None:
-        self._group, self.member = group, member
-        self._engine: Backend | None = None
-        self._state: State = None
-        self._requests: dict[HostBuffer, _Request] = {}
-        self._has_turn = False
-
-    def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
-        options = {"precision": precision, "threads": threads}
-        self._engine = self._group.engine(self, manifest, size_wh, options)
-
-    def _opened(self) -> Backend:
-        if self._engine is None:
-            raise BackendError("shared backend: not open")
-        return self._engine
-
-    @property
-    def info(self) -> BackendInfo:
-        info, group = self._opened().info, self._group
-        shared = (
-            f"shared by {len(group.members)} streams, {group.turns.policy}, batches of up to "
-            f"{group.batches.most}, at most {1e3 * group.turns.bound_seconds:g} ms on the device"
-        )
-        details = "; ".join(part for part in (info.details, shared) if part)
-        return BackendInfo(info.name, info.device, info.precision, info.threads, details)
-
-    def new_buffer(self) -> HostBuffer:
-        return self._opened().new_buffer()
-
-    def new_state(self) -> State:
-        self._state = self._opened().new_state()
-        return self if self._state is not None else None
-
-    def admit(self) -> bool:
-        if not self._has_turn:
-            self._group.admit(self.member)
-            self._has_turn = True
-        return True
-
-    def submit(self, buffer: HostBuffer, state: State) -> State:
-        self.admit()
-        self._has_turn = False
-        request = self._requests[buffer] = _Request(self, buffer)
-        self._group.queue(request)
-        return state
-
-    def run(self, buffer: HostBuffer) -> None:
-        """Start a frame on the engine; called by the group's one thread, in the order of the frames."""
-        engine = self._opened()
-        with engine.thread_context():
-            self._state = engine.submit(buffer, self._state)
-
-    def wait_for(self, buffer: HostBuffer) -> None:
-        """Wait for a frame on the engine; called by the group."""
-        engine = self._opened()
-        with engine.thread_context():
-            engine.collect(buffer)
-
-    def collect(self, buffer: HostBuffer) -> None:
-        request = self._requests.pop(buffer, None)
-        if request is None:
-            return
-        request.finished.wait()
-        if request.error is not None:
-            raise request.error
-
-    def infer(self, buffer: HostBuffer, state: State) -> State:
-        following = self.submit(buffer, state)
-        self.collect(buffer)
-        return following
-
-    def close(self) -> None:
-        """End the stream; the engine is the group's."""
-        if self._engine is None:
-            return
-        if self._has_turn:
-            self._has_turn = False
-            self._group.done(self.member, None)
-        for request in list(self._requests.values()):
-            request.finished.wait()
-        self._requests.clear()
-        self._engine = None
-        self._group.leave(self.member)
+    def _done(self, batch: Sequence[Request], started: float) -> None:
+        """An inference has come to its end: the turns of its frames are over."""
+        with self._changed:
+            self._running[batch[0].engine] -= 1
+            now = self.clock.now()
+            seconds = (now - max(started, self._last_done)) / len(batch)
+            self._last_done = now
+            for request in batch:
+                self.turns.done(request.of.member, seconds if request.error is None else None)
+            self._give()
 
 
 def run_together(pipelines: Sequence[Pipeline]) -> list[StreamReport | BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,9 +99,20 @@ class Turns:
         self._waiting = [other for other in self._waiting if other is not member]
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """A frame that is ready for its engine."""
+
+    frame: Any
+    since: float
+    engine: Any
+    most: int
+    alone: Any
+
+
 @dataclass
 class Batches:
-    """Gathers frames that are queued together.
+    """Gathers frames that go through an engine in one inference.
 
     Parameters
     ----------
@@ -113,8 +125,8 @@ class Batches:
     most: int
     wait_seconds: float
     sizes: Counter[int] = field(default_factory=Counter)
-    """How many batches there were of each size."""
-    _pending: deque[tuple[float, Any]] = field(default_factory=deque)
+    """How many inferences there were of how many frames."""
+    _pending: deque[_Waiting] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         if self.most < 1:
@@ -125,22 +137,65 @@ class Batches:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, frame: Any, now: float) -> None:
-        """A frame is ready for the device."""
-        self._pending.append((now, frame))
+    def add(self, frame: Any, now: float, *, engine: Any = None, most: int = 1, alone: Any = None) -> None:
+        """A frame is ready.
 
-    def take(self, now: float, to_come: int) -> list[Any]:
-        """The frames to queue now; none if it is better to wait until ``due``. ``to_come``: how many more
-        have had their turn and are still being prepared."""
-        if not self._pending:
-            return []
-        if to_come and len(self._pending) < self.most and now < self.due:
-            return []
-        batch = [self._pending.popleft()[1] for _ in range(min(self.most, len(self._pending)))]
-        self.sizes[len(batch)] += 1
+        Parameters
+        ----------
+        engine : object
+            What it goes through; only frames for the same go together.
+        most : int
+            How many frames that takes at once.
+        alone : object, optional
+            Frames with the same follow on each other, and never go together: those of a stream with state.
+        """
+        self._pending.append(_Waiting(frame, now, engine, most, alone))
+
+    def take(self, now: float, to_come: int, busy: Collection[Any] = ()) -> list[Any]:
+        """The frames of the next inference; none if it is better to wait until ``due``.
+
+        The engine whose frame has waited longest comes first.
+
+        Parameters
+        ----------
+        to_come : int
+            How many more frames have had their turn and are still being prepared.
+        busy : collection
+            Engines that have enough to do: their frames wait, and more may join them.
+        """
+        for first in self._oldest(busy):
+            batch = self._together(first)
+            full = len(batch) == self._limit(first)
+            if full or not to_come or now >= first.since + self.wait_seconds:
+                chosen = set(map(id, batch))
+                self._pending = deque(each for each in self._pending if id(each) not in chosen)
+                self.sizes[len(batch)] += 1
+                return [each.frame for each in batch]
+        return []
+
+    def due(self, busy: Collection[Any] = ()) -> float:
+        """When the next frame, of an engine that is not ``busy``, has waited long enough; else infinity."""
+        return min((each.since for each in self._oldest(busy)), default=float("inf")) + self.wait_seconds
+
+    def _oldest(self, busy: Collection[Any]) -> list[_Waiting]:
+        """Of each engine that is not busy the frame that has waited longest, in that order."""
+        found: dict[Any, _Waiting] = {}
+        for each in self._pending:
+            if each.engine not in busy:
+                found.setdefault(each.engine, each)
+        return list(found.values())
+
+    def _limit(self, first: _Waiting) -> int:
+        return max(1, min(self.most, first.most))
+
+    def _together(self, first: _Waiting) -> list[_Waiting]:
+        """``first``, and those that go with it, in the order in which they came."""
+        batch: list[_Waiting] = []
+        streams: set[Any] = set()
+        for each in self._pending:
+            if len(batch) == self._limit(first):
+                break
+            if each.engine is first.engine and (each.alone is None or each.alone not in streams):
+                batch.append(each)
+                streams.add(each.alone)
         return batch
-
-    @property
-    def due(self) -> float:
-        """When the oldest frame has waited long enough; infinity without any."""
-        return self._pending[0][0] + self.wait_seconds if self._pending else float("inf")

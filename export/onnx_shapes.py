@@ -92,7 +92,8 @@ def apply_shapes(
     model : ModelProto
         A copy; free axes are called ``batch``, ``height`` and ``width`` (and as in the state's shapes).
     manifest : dict
-        A copy whose ``sizes_wh`` is the one size of a fixed graph, and with ``batch`` where it is not 1.
+        A copy whose ``sizes_wh`` is the one size of a fixed graph, and with ``batch`` and ``free_batch``
+        where that is not 1.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def apply_shapes(
     if shapes.size_wh is not None:
         changed["input"] = {**manifest["input"], "sizes_wh": [list(shapes.size_wh)]}
     if shapes.batch != 1:
-        changed["batch"] = shapes.batch
+        changed["batch"], changed["free_batch"] = shapes.batch, shapes.free_batch
     return result, changed
 
 

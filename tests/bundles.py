@@ -47,6 +47,13 @@ def write_bundle(folder, graph, *, state=(), **changes):
     return folder
 
 
+def with_free_batch(graph):
+    """The same graph for any number of pictures at once."""
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return graph
+
+
 def picture_input(name="image"):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "height", "width"])
 
@@ -115,6 +122,21 @@ def half_of_before():
 
 
 HALF_STATE = ({"input": "memory", "output": "memory_after", "shape": [1, 1, "height", "width"]},)
+
+
+def red_beside_the_others():
+    """alpha = red less the mean of red over the whole batch: a picture that comes out alike alone and not."""
+    return helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "pick"], ["red"], kernel_shape=[1, 1]),
+            helper.make_node("ReduceMean", ["red"], ["mean"], axes=[0, 2, 3], keepdims=1),
+            helper.make_node("Sub", ["red", "mean"], ["alpha"]),
+        ],
+        "red_beside_the_others",
+        [picture_input()],
+        [plane("alpha")],
+        [weights("pick", [[[[1]], [[0]], [[0]]]])],
+    )
 
 
 def red_beside_the_plate():

@@ -17,13 +17,16 @@ class FakeTrt:
 
 
 class FakeApi:
-    """Stands for ``engine.tensorrt.Api`` on ``device``; with ``fail`` the engine refuses to run."""
+    """Stands for ``engine.tensorrt.Api`` on ``device``; with ``fail`` the engine refuses to run.
+
+    Engines whose first axis is free take 1 to ``most`` pictures.
+    """
 
     trt = FakeTrt
     library, version = "tensorrt", "10.3"
 
-    def __init__(self, device, fail=False):
-        self.device, self.fail = device, fail
+    def __init__(self, device, fail=False, most=4):
+        self.device, self.fail, self.most = device, fail, most
         self.contexts = 0
 
     def __str__(self):
@@ -57,6 +60,12 @@ class FakeEngine:
     def get_tensor_shape(self, name):
         dims = (self.inputs | self.outputs)[name].type.tensor_type.shape.dim
         return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
+
+    def get_tensor_profile_shape(self, name, index):
+        """Of an engine built for 1 to ``api.most`` pictures at once; other free sizes stay so."""
+        assert index == 0
+        least, most = ((n, *self.get_tensor_shape(name)[1:]) for n in (1, self.api.most))
+        return [least, most, most]
 
     def create_execution_context(self):
         self.api.contexts += 1

@@ -79,7 +79,7 @@ class TorchBackend(DeviceBackend):
         self._graph: TorchGraph | None = TorchGraph(manifest.model_path, self.device_name, half=self.half)
         self._version = torch.__version__
 
-    def _program(self) -> Program:
+    def _program(self, batch: int = 1) -> Program:
         width, height = self._size_wh
         shapes: dict[str, tuple[int, ...]] = {
             self._manifest.input_name: (1, 3, height, width),

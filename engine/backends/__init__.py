@@ -18,7 +18,7 @@ _BACKENDS = {
     "openvino": ("openvino", "OpenVinoBackend", "openvino", "pip install openvino"),
     "onnxruntime": ("ort", "OnnxRuntimeBackend", "onnxruntime", "pip install livecut[onnxruntime]"),
     "tensorrt": ("swapping", "SwappingBackend", None, ""),
-    "onnxruntime-cuda": ("ort_cuda", "OrtCudaBackend", None, ""),
+    "onnxruntime-cuda": ("ort_cuda", "OrtCudaOrCpu", None, ""),
     "null": ("null", "NullBackend", None, ""),
 }
 NAMES = ("auto", *_BACKENDS)
@@ -94,7 +94,9 @@ def _reasons(missing: dict[str, str], names: list[str]) -> list[str]:
 
 def _maker(name: str, on_gpu: bool, rebuild: bool) -> Callable[[], Backend]:
     make = _load(name)
-    return partial(make, require_gpu=on_gpu, rebuild=rebuild) if name == "tensorrt" else make
+    if name == "tensorrt":
+        return partial(make, require_gpu=on_gpu, rebuild=rebuild)
+    return partial(make, require_gpu=on_gpu) if name in GPU_BACKENDS else make
 
 
 def _load(name: str) -> Callable[..., Backend]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +13,10 @@ from ..manifest import Manifest
 
 State = Any
 """Recurrent state between two frames; each backend has its own kind, on its own device."""
+SINGLE_GRAPH = (
+    "the ONNX file takes one picture at a time; livecut export MODEL --dynamic --batch N makes one that "
+    "takes several"
+)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
@@ -60,6 +64,17 @@ class Backend(ABC):
     """Makes the first state where zeros will not do: the session's, for a model that begins with a plate."""
     allocate: Allocator = staticmethod(aligned_zeros)
     """Where ``new_buffer`` gets its memory; a CUDA backend puts page-locked memory here."""
+    batch_pays: ClassVar[bool] = False
+    """Whether one inference of several frames is quicker than one after the other. On a GPU, of which one
+    frame leaves most idle; not on a CPU, whose cores one frame keeps busy."""
+    batch = 1
+    """How many frames one inference should take at most; set before ``open``."""
+    at_once = 1
+    """How many it does take; known once open."""
+    why_single = "the backend takes one frame at a time"
+    """Why ``at_once`` is less than ``batch``, where it is."""
+    state_per_stream = False
+    """Whether every ``new_state`` is another stream's, so that streams with state can share the backend."""
 
     @abstractmethod
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
@@ -115,6 +130,14 @@ class Backend(ABC):
         raise, this and ``collect`` may raise. By default the work is done here.
         """
         return self.infer(buffer, state)
+
+    def submit_together(self, buffers: Sequence[HostBuffer], states: Sequence[State]) -> list[State]:
+        """Start one inference of several frames, at most ``at_once``; return the states for the next ones.
+
+        Frames of a model with state must be of different streams. As ``submit`` for each of them; by default
+        one after the other.
+        """
+        return [self.submit(buffer, state) for buffer, state in zip(buffers, states, strict=True)]
 
     def collect(self, buffer: HostBuffer) -> None:  # noqa: B027 - where submit has done it all, nothing waits
         """Wait until ``buffer.alpha`` of the last ``submit`` is readable on the host."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ..cuda import Device, Module, open_device
 from ..errors import BackendError, DeviceLost, DeviceUnavailable
 from ..manifest import Manifest
 from .base import Backend, State
+from .device_batches import DeviceBatches
 from .frame_lanes import FrameLane, FrameWork, StreamMemory
 from .lanes import DeviceStates, Lane, Program
 
@@ -35,7 +36,8 @@ class DeviceBackend(Backend):
     """A model on a CUDA device. Subclasses say how to load it, and make a program for each lane.
 
     Host buffers are page-locked: kernels write into them and read from them, and the device copies by itself.
-    The lane of a buffer that is no longer used serves the next ``new_buffer``.
+    The lane of a buffer that is no longer used serves the next ``new_buffer``. Where ``batch`` frames are
+    wanted at once and the model takes them, rows of a batch are in the place of lanes.
 
     Parameters
     ----------
@@ -43,10 +45,13 @@ class DeviceBackend(Backend):
         Opens the GPU; tests give a fake one.
     """
 
+    batch_pays = True
+
     def __init__(self, open_device: Callable[[], Device] = open_device) -> None:
         self._open_device = open_device
         self._device: Device | None = None
         self._states: DeviceStates | None = None
+        self._batches: DeviceBatches | None = None
         self._lanes: list[Lane] = []
         self._memories: list[StreamMemory] = []
         self._module: Module | None = None
@@ -63,8 +68,12 @@ class DeviceBackend(Backend):
         """Load the model; the device is active."""
 
     @abstractmethod
-    def _program(self) -> Program:
-        """A program for one lane; the device is active."""
+    def _program(self, batch: int = 1) -> Program:
+        """A program for one lane, or for ``batch`` frames at once; the device is active."""
+
+    def _takes(self) -> tuple[int, str]:
+        """How many frames the model that was loaded takes at once, and why no more; the device is active."""
+        return 1, self.why_single
 
     @abstractmethod
     def _unload(self) -> None:
@@ -77,12 +86,18 @@ class DeviceBackend(Backend):
         self._device = device = self._open_device()
         with device.activate():
             self._load(device, manifest, precision, threads)
+            if self.batch > 1:
+                takes, self.why_single = self._takes()
+                self.at_once = min(self.batch, takes)
+            if self.at_once > 1:
+                self._batches = DeviceBatches(device, manifest, size_wh, self.at_once, self._program)
+                self.state_per_stream = True
+                return
             if manifest.state:
                 tensors = {t.input: (t.output, t.shape_for(size_wh)) for t in manifest.state}
                 self._states = DeviceStates(device, tensors)
-        self._idle.append(
-            self._new_lane()
-        )  # what runs is known, and room for it is there, before the first frame
+        # What runs is known, and room for it is there, before the first frame.
+        self._idle.append(self._new_lane())
 
     def _new_lane(self) -> Lane:
         device = self._require()
@@ -105,6 +120,8 @@ class DeviceBackend(Backend):
 
     def how(self) -> str:
         """In words: how a frame is queued, and how it gets to the device and back."""
+        if self._batches is not None:
+            return self._batches.how()
         lane = self._lanes[0]
         if not lane.graphs:
             queued = f"stream launches, as no CUDA graph can be captured ({lane.why_no_graph})"
@@ -116,8 +133,13 @@ class DeviceBackend(Backend):
 
     # -- whole frames, see ``whole_frame``
 
-    def device_backend(self) -> DeviceBackend:
-        return self
+    def device_backend(self) -> DeviceBackend | None:
+        return self if self._batches is None else None
+
+    @property
+    def has_whole_frames(self) -> bool:
+        """Whether a stream has lanes for whole frames here."""
+        return bool(self._memories)
 
     def stream_memory(self, work: FrameWork, picture: np.ndarray | None) -> StreamMemory:
         """What a stream of such frames keeps on the device; given back by ``close``."""
@@ -165,16 +187,28 @@ class DeviceBackend(Backend):
 
     def new_buffer(self) -> HostBuffer:
         with self._lock, self._require().activate():
+            if self._batches is not None:
+                return self._batches.new_buffer()
             lane = self._idle.pop() if self._idle else self._new_lane()
             buffer = lane.buffer(self._size_wh)
         weakref.finalize(buffer, self._idle.append, lane).atexit = False
         return buffer
 
     def new_state(self) -> State:
+        if self._batches is not None:
+            with self._lock, self._require().activate():
+                return self._batches.new_state()
         return None if self._states is None else Turn(0, True)
 
     def submit(self, buffer: HostBuffer, state: State) -> State:
+        if self._batches is not None:
+            return self._batches.submit([buffer], [state])[0]
         return self.submit_lane(buffer.binding, state)
+
+    def submit_together(self, buffers: Sequence[HostBuffer], states: Sequence[State]) -> list[State]:
+        if self._batches is not None:
+            return self._batches.submit(buffers, states)
+        return super().submit_together(buffers, states)
 
     def submit_lane(self, lane: Lane, state: State) -> State:
         """Start the frame that lies in ``lane``."""
@@ -205,6 +239,8 @@ class DeviceBackend(Backend):
             with device.activate():
                 for lane in self._lanes:
                     self._quietly(lane.free)
+                if self._batches is not None:
+                    self._quietly(self._batches.free)
                 for memory in self._memories:
                     self._quietly(memory.free)
                 if self._states is not None:
@@ -215,7 +251,7 @@ class DeviceBackend(Backend):
         except DeviceLost as error:
             log.debug("closing: %s", error)
         self._lanes, self._memories, self._idle = [], [], []
-        self._states = self._last = self._module = None
+        self._states = self._batches = self._last = self._module = None
         device.close()
 
     def _quietly(self, give_back: Callable[[], None]) -> None:

@@ -191,24 +191,19 @@ class Lane:
             for turn in range(1 if self._states is None else 2):
                 if self._states is not None:
                     self._states.bind(self.program, turn)
-                graphs.append(self._keep(self._captured()))
+                graphs.append(self._keep(captured(self.stream, self._whole)))
         except BackendError as error:
             self.why_no_graph = str(error)
             return
         self.graphs = graphs
 
-    def _captured(self) -> Graph:
-        self.stream.begin_capture()
-        try:
-            if not self.is_chained:
-                self._copy_in()
-            self._work()
-            if not self.is_chained and self._graph_copies_out:
-                self._copy_out()
-        except BackendError:
-            _ended(self.stream)
-            raise
-        return self.stream.end_capture()
+    def _whole(self) -> None:
+        """Queue all of a frame that a graph can hold."""
+        if not self.is_chained:
+            self._copy_in()
+        self._work()
+        if not self.is_chained and self._graph_copies_out:
+            self._copy_out()
 
     # -- a frame
 
@@ -262,7 +257,13 @@ class Lane:
             self._resources.close()
 
 
-def _ended(stream: Stream) -> None:
-    """Take a stream out of a capture that has failed."""
-    with suppress(BackendError):  # it says again what has been said
-        stream.end_capture().free()
+def captured(stream: Stream, queue: Callable[[], None]) -> Graph:
+    """What ``queue`` queues on ``stream``, as a graph; BackendError if it cannot be captured."""
+    stream.begin_capture()
+    try:
+        queue()
+    except BackendError:
+        with suppress(BackendError):  # the stream leaves the capture, and says again what has been said
+            stream.end_capture().free()
+        raise
+    return stream.end_capture()

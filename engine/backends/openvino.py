@@ -3,8 +3,10 @@ them; models that are int8 themselves as they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import openvino as ov
 
 from ..buffers import HostBuffer
@@ -14,7 +16,8 @@ from ..openvino_core import openvino_core
 from ..processor import int8_instructions
 from ..threads import affinity_is_restricted
 from .base import Backend, BackendInfo, State, state_shapes
-from .state import StateSets
+from .host_batches import HostBatches, batch_shapes
+from .state import HostState
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 _MULTIPLY = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"}
@@ -28,14 +31,22 @@ class OpenVinoBackend(Backend):
     """
 
     name = "openvino"
+    state_per_stream = True
 
     def __init__(self) -> None:
         self._compiled: Any = None
         self._info: BackendInfo | None = None
-        self._states: StateSets | None = None
+        self._batches: HostBatches | None = None
         self._why = ""
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
+        self._open_precision(manifest, size_wh, precision, threads)
+        if self.batch > 1:
+            self._open_batches()
+
+    def _open_precision(
+        self, manifest: Manifest, size_wh: tuple[int, int], precision: str, threads: int
+    ) -> None:
         core = openvino_core()
         native = supported_precisions(core)
         wanted, rest, self._why = choose_precision(manifest, precision, native)
@@ -92,9 +103,30 @@ class OpenVinoBackend(Backend):
                 f"{path}: openvino cannot compile it for {width}x{height}: {_line(error)}"
             ) from error
         self._info = self._read_back(core)
-        self._states = StateSets(
-            manifest, size_wh, self.allocate, lambda array: ov.Tensor(array, shared_memory=True)
-        )
+        in_force = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        self._path, self._config = path, {**config, "INFERENCE_PRECISION_HINT": in_force}
+
+    def _open_batches(self) -> None:
+        """Compile the model for 2 to ``batch`` frames as well, in the same precision, if its graph can."""
+        core = openvino_core()
+
+        def make(count: int, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
+            try:
+                model = core.read_model(str(self._path))
+                model.reshape(batch_shapes(self._manifest, self._size_wh, count))
+                request = core.compile_model(model, "CPU", self._config).create_infer_request()
+                for name, array in arrays.items():
+                    request.set_tensor(name, _shared(array))
+            except RuntimeError as error:
+                raise BackendError(f"its graph does not take {count} pictures: {_line(error)}") from error
+            return lambda: _run(request)
+
+        try:
+            self._batches = HostBatches(self._manifest, self._size_wh, self.batch, self.allocate, make)
+            self._batches.prove(self)
+            self.at_once = self.batch
+        except BackendError as error:
+            self._batches, self.why_single = None, str(error)
 
     def _compile(self, core: ov.Core, model: Any, config: dict[str, Any], *, free: bool) -> Any:
         """Compile; where the precision was ``free`` to choose, fp32 is taken for what bf16 cannot compile."""
@@ -137,30 +169,33 @@ class OpenVinoBackend(Backend):
         # One request for each buffer: its tensors are bound once, and infer sets nothing. Requests of one
         # stream share their work memory.
         request = self._compiled.create_infer_request()
-        request.set_tensor(self._manifest.input_name, ov.Tensor(buffer.input, shared_memory=True))
-        request.set_tensor(self._manifest.output_name, ov.Tensor(buffer.alpha_nchw, shared_memory=True))
+        request.set_tensor(self._manifest.input_name, _shared(buffer.input))
+        request.set_tensor(self._manifest.output_name, _shared(buffer.alpha_nchw))
         buffer.binding = request
         return buffer
 
     def new_state(self) -> State:
-        return self._states.first()  # type: ignore[union-attr]
+        if not self._manifest.state:
+            return None
+        return HostState(self._manifest, self._size_wh, self.allocate, _shared)
 
     def infer(self, buffer: HostBuffer, state: State) -> State:
-        following = None
         if state is not None:
-            following = self._states.following()  # type: ignore[union-attr]
             for tensor in self._manifest.state:
-                buffer.binding.set_tensor(tensor.input, state[tensor.input])
-                buffer.binding.set_tensor(tensor.output, following[tensor.input])
-        try:
-            buffer.binding.infer(share_outputs=True)
-        except RuntimeError as error:
-            raise BackendError(f"openvino: inference failed: {_line(error)}") from error
-        return following
+                buffer.binding.set_tensor(tensor.input, state.reads[tensor.input])
+                buffer.binding.set_tensor(tensor.output, state.writes[tensor.input])
+            state.advance()
+        _run(buffer.binding)
+        return state
+
+    def submit_together(self, buffers: Sequence[HostBuffer], states: Sequence[State]) -> list[State]:
+        if self._batches is None or len(buffers) == 1:
+            return super().submit_together(buffers, states)
+        return self._batches.run(buffers, states)
 
     def close(self) -> None:
         self._compiled = None
-        self._states = None
+        self._batches = None
 
 
 def choose_precision(manifest: Manifest, asked: str, native: tuple[str, ...]) -> tuple[str, str, str]:
@@ -195,6 +230,17 @@ def choose_precision(manifest: Manifest, asked: str, native: tuple[str, ...]) ->
             "leave --precision at auto, or name one of these"
         )
     return asked, asked, ""
+
+
+def _run(request: Any) -> None:
+    try:
+        request.infer(share_outputs=True)
+    except RuntimeError as error:
+        raise BackendError(f"openvino: inference failed: {_line(error)}") from error
+
+
+def _shared(array: np.ndarray) -> Any:
+    return ov.Tensor(array, shared_memory=True)
 
 
 def int8_layers(compiled: ov.CompiledModel) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,22 @@ import onnxruntime as ort
 from ..buffers import HostBuffer
 from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
-from .base import Backend, BackendInfo, State
-from .state import StateSets
+from .base import SINGLE_GRAPH, Backend, BackendInfo, State
+from .host_batches import HostBatches
+from .state import HostState
 
 
 class OnnxRuntimeBackend(Backend):
     """One session on the CPU provider, operators one after another, each spread over the threads."""
 
     name = "onnxruntime"
+    state_per_stream = True
 
     def __init__(self) -> None:
         self._session: Any = None
         self._threads = 0
         self._quantised = False
-        self._states: StateSets | None = None
+        self._batches: HostBatches | None = None
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         if precision not in ("auto", "fp32"):
@@ -49,7 +52,28 @@ class OnnxRuntimeBackend(Backend):
             ) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         manifest.check_tensors(_tensors(inputs), _tensors(outputs), size_wh)
-        self._states = StateSets(manifest, size_wh, self.allocate)
+        if self.batch > 1:
+            self._open_batches()
+
+    def _open_batches(self) -> None:
+        """Bind 2 to ``batch`` frames as well, if the graph takes them."""
+        first = {value.name: value.shape[0] for value in self._session.get_inputs()}
+        if isinstance(first[self._manifest.input_name], int):
+            self.why_single = SINGLE_GRAPH
+            return
+
+        def make(count: int, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
+            binding = self._session.io_binding()
+            for name, array in arrays.items():
+                _bind(binding.bind_input if name in first else binding.bind_output, name, array)
+            return lambda: self._run(binding)
+
+        try:
+            self._batches = HostBatches(self._manifest, self._size_wh, self.batch, self.allocate, make)
+            self._batches.prove(self)
+            self.at_once = self.batch
+        except BackendError as error:
+            self._batches, self.why_single = None, str(error)
 
     @property
     def info(self) -> BackendInfo:
@@ -66,24 +90,31 @@ class OnnxRuntimeBackend(Backend):
         return buffer
 
     def new_state(self) -> State:
-        return self._states.first()  # type: ignore[union-attr]
+        return HostState(self._manifest, self._size_wh, self.allocate) if self._manifest.state else None
 
     def infer(self, buffer: HostBuffer, state: State) -> State:
-        following = None
         if state is not None:
-            following = self._states.following()  # type: ignore[union-attr]
             for tensor in self._manifest.state:
-                _bind(buffer.binding.bind_input, tensor.input, state[tensor.input])
-                _bind(buffer.binding.bind_output, tensor.output, following[tensor.input])
+                _bind(buffer.binding.bind_input, tensor.input, state.reads[tensor.input])
+                _bind(buffer.binding.bind_output, tensor.output, state.writes[tensor.input])
+            state.advance()
+        self._run(buffer.binding)
+        return state
+
+    def submit_together(self, buffers: Sequence[HostBuffer], states: Sequence[State]) -> list[State]:
+        if self._batches is None or len(buffers) == 1:
+            return super().submit_together(buffers, states)
+        return self._batches.run(buffers, states)
+
+    def _run(self, binding: Any) -> None:
         try:
-            self._session.run_with_iobinding(buffer.binding)
+            self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise BackendError(f"onnxruntime: inference failed: {_line(error)}") from error
-        return following
 
     def close(self) -> None:
         self._session = None
-        self._states = None
+        self._batches = None
 
 
 def _bind(method: Any, name: str, array: np.ndarray) -> None:

@@ -13,8 +13,9 @@ from ..cuda.device import Pointer
 from ..cuda.failures import from_exception
 from ..errors import BackendError, DeviceUnavailable
 from ..manifest import Manifest
-from .base import BackendInfo
+from .base import SINGLE_GRAPH, Backend, BackendInfo
 from .device_backend import DeviceBackend
+from .failover import GpuOrCpu
 from .lanes import Program
 from .ort import _line, _tensors
 
@@ -82,7 +83,7 @@ class OrtCudaBackend(DeviceBackend):
                 f"{manifest.model_path}: onnxruntime cannot load it on the GPU: {_line(error)}"
             ) from error
         if self._session.get_providers()[0] != _PROVIDER:
-            raise DeviceUnavailable(
+            raise BackendError(
                 "onnxruntime's CUDA provider does not load (its CUDA or cuDNN libraries are missing, or of "
                 "another version), and it would run on the CPU; see docs/gpu.md"
             )
@@ -90,12 +91,19 @@ class OrtCudaBackend(DeviceBackend):
             _tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()), self._size_wh
         )
 
-    def _program(self) -> Program:
+    def _takes(self) -> tuple[int, str]:
+        shapes = {value.name: value.shape for value in self._session.get_inputs()}
+        if any(isinstance(shape[0], int) for shape in shapes.values()):
+            return 1, SINGLE_GRAPH
+        return self.batch, ""
+
+    def _program(self, batch: int = 1) -> Program:
         width, height = self._size_wh
-        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (1, 3, height, width)}
-        outputs: dict[str, tuple[int, ...]] = {self._manifest.output_name: (1, 1, height, width)}
+        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (batch, 3, height, width)}
+        outputs: dict[str, tuple[int, ...]] = {self._manifest.output_name: (batch, 1, height, width)}
         for tensor in self._manifest.state:
-            shapes[tensor.input] = outputs[tensor.output] = tensor.shape_for(self._size_wh)
+            shape = tensor.shape_for(self._size_wh)
+            shapes[tensor.input] = outputs[tensor.output] = (batch * shape[0], *shape[1:])
         device, compute = self._require(), self._compute
         assert compute is not None
         return _Program(self._runtime, self._session, compute, device, shapes, outputs)
@@ -115,6 +123,29 @@ class OrtCudaBackend(DeviceBackend):
             0,
             f"onnxruntime {self._runtime.__version__}, driver for CUDA {device.driver}; {self.how()}",
         )
+
+
+class OrtCudaOrCpu(GpuOrCpu):
+    """The same, and the CPU where the GPU cannot go on.
+
+    Parameters
+    ----------
+    require_gpu : bool
+        Never the CPU.
+    make, open_meanwhile : callable, optional
+        What makes the two backends; tests give their own.
+    """
+
+    name = "onnxruntime-cuda"
+
+    def __init__(
+        self,
+        *,
+        require_gpu: bool = False,
+        make: Callable[[], Backend] = OrtCudaBackend,
+        open_meanwhile: Callable[[], Backend] | None = None,
+    ) -> None:
+        super().__init__(make, require_gpu=require_gpu, open_meanwhile=open_meanwhile)
 
 
 class _Program:

@@ -32,6 +32,7 @@ def open_tensorrt(
     found, evidence = passport.precision_found, passport.precision_evidence
     plan = Plan(api or load(passport.library), content, found, evidence)
     backend = TensorRtBackend(lambda *_: plan, open_device)
+    backend.batch = wanted.batch
     try:
         backend.open(wanted.manifest, wanted.size_wh, precision=wanted.precision, threads=threads)
     except BaseException:

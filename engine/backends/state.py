@@ -12,11 +12,20 @@ from ..manifest import Manifest
 from .base import state_shapes
 
 
-class StateSets:
-    """Two sets of state tensors that take turns: the model reads one and writes the other.
+class HostState:
+    """The state of one stream: two sets of tensors that take turns. Zeros before the first frame.
 
-    A set maps the name of each state input to what ``bind`` made of its array; there are none for a model
-    without state.
+    Each set maps the name of a state input to its array, or to what ``bind`` made of it.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of a model with state.
+    size_wh : (int, int)
+        Of the network's input.
+    allocate : Allocator
+    bind : callable, optional
+        What a backend makes of an array once, to use it for every frame.
     """
 
     def __init__(
@@ -28,22 +37,26 @@ class StateSets:
     ) -> None:
         shapes = state_shapes(manifest, size_wh)
         self._arrays = [
-            {name: allocate(shape, np.float32) for name, shape in shapes.items()}
-            for _ in range(2 if shapes else 0)
+            {name: allocate(shape, np.float32) for name, shape in shapes.items()} for _ in range(2)
         ]
-        self._sets = [{name: bind(array) for name, array in arrays.items()} for arrays in self._arrays]
+        self._bound = [{name: bind(array) for name, array in arrays.items()} for arrays in self._arrays]
         self._turn = 0
 
-    def first(self) -> dict[str, Any] | None:
-        """Zeros, for the first frame of a stream; None without state."""
-        if not self._sets:
-            return None
-        self._turn = 0
-        for array in self._arrays[0].values():
-            array.fill(0)
-        return self._sets[0]
+    @property
+    def reads(self) -> dict[str, Any]:
+        """What the model reads next, bound."""
+        return self._bound[self._turn]
 
-    def following(self) -> dict[str, Any]:
-        """The set that the model writes next."""
+    @property
+    def writes(self) -> dict[str, Any]:
+        """What it writes next, bound."""
+        return self._bound[self._turn ^ 1]
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the model reads next, as arrays."""
+        return self._arrays[self._turn]
+
+    def advance(self) -> None:
+        """One frame on: what was written is what is read."""
         self._turn ^= 1
-        return self._sets[self._turn]

@@ -9,57 +9,32 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from ..buffers import HostBuffer
 from ..errors import (
     BackendError,
     DeviceLost,
     DeviceUnavailable,
+    DriverTooOld,
     LivecutError,
     OutOfDeviceMemory,
-    WrongDevice,
 )
 from ..manifest import Manifest
 from ..tensorrt.cache import Build, EngineCache, Found
 from ..tensorrt.locks import Cancelled
 from ..tensorrt.rebuild import build_in_process
 from ..tensorrt.wanted import Place, Wanted, find_wanted, this_place
-from .base import Backend, BackendInfo, State
-from .plan_opener import OpenEngine, onnx_backend, open_tensorrt
+from .base import Backend
+from .failover import FailoverBackend
+from .plan_opener import OpenEngine, open_tensorrt
 
 log = logging.getLogger("livecut")
 _JOIN_SECONDS = 5.0
 
 
-class _Turn(NamedTuple):
-    """State of a stream, and whose it is."""
-
-    of: Backend
-    state: State
-
-
-class _Buffer(HostBuffer):
-    """A buffer that can move from one backend to another; the slot that holds it does not notice."""
-
-    __slots__ = ("inner", "owner")
-
-    def __init__(self, owner: Backend, inner: HostBuffer) -> None:
-        self.become(owner, inner)
-
-    def become(self, owner: Backend, inner: HostBuffer) -> None:
-        """Be ``inner`` from now on."""
-        self.owner, self.inner = owner, inner
-        self.input, self.alpha_nchw, self.alpha = inner.input, inner.alpha_nchw, inner.alpha
-        self.binding = inner.binding
-
-
-class SwappingBackend(Backend):
+class SwappingBackend(FailoverBackend):
     """The TensorRT engine of a model, and its ONNX file meanwhile.
 
     The recurrent state of a stream starts anew when the engine takes over: it lives on another device, in
@@ -80,6 +55,7 @@ class SwappingBackend(Backend):
     """
 
     name = "tensorrt"
+    instead_of = "a TensorRT engine"
 
     def __init__(
         self,
@@ -92,45 +68,37 @@ class SwappingBackend(Backend):
         open_meanwhile: Callable[[], Backend] | None = None,
         place: Callable[[], Place] = this_place,
     ) -> None:
-        self._require_gpu, self._rebuild = require_gpu, rebuild
+        super().__init__(require_gpu=require_gpu, open_meanwhile=open_meanwhile)
+        self._rebuild = rebuild
         self._cache = cache or EngineCache()
         self._open_engine = open_engine or open_tensorrt
         self._build = build or build_in_process
-        self._open_meanwhile = open_meanwhile or onnx_backend
         self._place = place
-        self._inner: Backend | None = None
-        self._engine: Backend | None = None
-        self._onnx: Backend
         self._ready: Backend | None = None
         """An engine that waits to take over, warm."""
         self._spare: list[HostBuffer] = []
         """Buffers of that engine, made in the background: taking over must not make a frame late."""
-        self._failed: Backend | None = None
-        self._why_not = ""
-        self._frames = self._onnx_frames = 0
+        self._onnx_frames = 0
         self._stop = threading.Event()
         self._builder: threading.Thread | None = None
-        self._lock = threading.RLock()
-        """Held while the backend for ONNX runs or changes: a failed engine's frames come to it from two
-        threads."""
-        self._buffers: weakref.WeakSet[_Buffer] = weakref.WeakSet()
         self._wanted: Wanted
 
     # -- opening
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
-        self._manifest, self._size_wh, self._threads = manifest, size_wh, threads
-        self._onnx_precision = "fp32" if precision == "fp32" else "auto"  # a CPU has no fp16
-        self._wanted = find_wanted(manifest, size_wh, precision, self._place())
+        self._begin_opening(manifest, size_wh, precision, threads)
+        self._wanted = find_wanted(manifest, size_wh, precision, self._place(), self.batch)
+        # What a stream begins with is known to its own backend alone, and whatever takes over must know it.
+        self.state_per_stream = self._wanted.batch > 1 and manifest.begins_with is None
         found = self._cache.find(self._wanted)
         if found.path is not None:
             try:
-                self._inner = self._engine = self._opened(found)
+                self._serve_engine(self._opened(found))
                 return
             except LivecutError as error:
-                if isinstance(error, DeviceUnavailable) and not isinstance(error, WrongDevice):
+                if type(error) is DeviceUnavailable:
                     raise  # no other engine would run here either
-                if isinstance(error, (OutOfDeviceMemory, DeviceLost)):
+                if isinstance(error, (OutOfDeviceMemory, DeviceLost, DriverTooOld)):
                     self._do_without(error)  # nor would it with the same one built again
                     return
                 self._cache.refuse(found, f"does not load: {error}")
@@ -153,20 +121,18 @@ class SwappingBackend(Backend):
         self._builder = threading.Thread(target=self._build_behind, name="livecut-engine", daemon=True)
         self._builder.start()
 
+    @property
+    def _what(self) -> str:
+        return f"the engine for {self._wanted}"
+
     def _opened(self, found: Found) -> Backend:
         assert found.path is not None
         assert found.passport is not None
-        return self._open_engine(found.path, found.passport, self._wanted, self._threads)
-
-    def _do_without(self, error: BackendError) -> None:
-        if self._require_gpu:
-            raise error
-        self._why_not = str(error)
-        self._serve_onnx()
-        log.warning(
-            "the engine for %s fits, and cannot be opened: %s; served through %s",
-            self._wanted, error, self._onnx.info.name,
-        )  # fmt: skip
+        engine = self._open_engine(found.path, found.passport, self._wanted, self._threads)
+        if self.state_per_stream and self._manifest.state and not engine.state_per_stream:
+            engine.close()  # streams may share this backend already
+            raise BackendError(f"the engine takes one stream alone: {engine.why_single}")
+        return engine
 
     def _build_first(self) -> None:
         if not self._rebuild:
@@ -176,18 +142,9 @@ class SwappingBackend(Backend):
             )
         log.warning("no engine for %s: %s; building it before the first frame", self._wanted, self._why_not)
         try:
-            self._inner = self._engine = self._opened(self._cache.build(self._wanted, self._build))
+            self._serve_engine(self._opened(self._cache.build(self._wanted, self._build)))
         except (LivecutError, OSError) as error:
             raise DeviceUnavailable(f"--require-gpu: no engine for {self._wanted}: {error}") from error
-
-    def _serve_onnx(self) -> None:
-        onnx = self._open_meanwhile()
-        try:
-            onnx.open(self._manifest, self._size_wh, precision=self._onnx_precision, threads=self._threads)
-        except BaseException:
-            onnx.close()
-            raise
-        self._inner = self._onnx = onnx
 
     # -- in the background
 
@@ -229,7 +186,7 @@ class SwappingBackend(Backend):
         """Between two frames: from here on the engine is what runs."""
         with self._lock:
             self._ready = None
-            self._inner = self._engine = engine
+            self._serve_engine(engine)
             self._onnx_frames = self._frames
         kept = f", for this run only: {self._cache.not_kept}" if self._cache.not_kept else ""
         state = "; its recurrent state starts anew" if self._manifest.state else ""
@@ -241,120 +198,19 @@ class SwappingBackend(Backend):
 
     # -- frames
 
-    @property
-    def info(self) -> BackendInfo:
-        inner = self._inner
-        if inner is None:
-            raise BackendError("tensorrt: not open")
-        info, note = inner.info, ""
-        if inner is not self._engine:
-            note = f"instead of a TensorRT engine: {self._why_not}"
-        elif self._onnx_frames:
-            note = (
-                f"the first {self._onnx_frames} frames were served through {self._onnx.name}: {self._why_not}"
-            )
-        details = "; ".join(part for part in (info.details, note) if part)
-        return BackendInfo(info.name, info.device, info.precision, info.threads, details)
-
-    def new_buffer(self) -> HostBuffer:
-        inner = self._running()
-        try:
-            buffer = _Buffer(inner, inner.new_buffer())
-        except BackendError as error:
-            self._engine_failed(inner, error)
-            inner = self._running()
-            buffer = _Buffer(inner, inner.new_buffer())
-        self._buffers.add(buffer)
-        return buffer
-
-    def new_state(self) -> State:
-        if not self._manifest.state:
-            return None
-        inner = self._running()
-        return _Turn(inner, inner.new_state())
-
-    def infer(self, buffer: HostBuffer, state: State) -> State:
-        following = self.submit(buffer, state)
-        self.collect(buffer)
-        return following
-
-    def submit(self, buffer: HostBuffer, state: State) -> State:
-        assert isinstance(buffer, _Buffer)
+    def _before_frames(self) -> None:
         if (ready := self._ready) is not None:
             self._swap(ready)
-        self._frames += 1
-        inner = self._running()
-        if inner is self._engine:
-            try:
-                return self._submitted(inner, buffer, state)
-            except BackendError as error:
-                self._engine_failed(inner, error)
-        with self._lock:
-            return self._submitted(self._running(), buffer, state)
 
-    def _submitted(self, inner: Backend, buffer: _Buffer, state: State) -> State:
-        with inner.thread_context():
-            self._move(buffer, inner)
-            if state is None:
-                return inner.submit(buffer.inner, None)
-            mine = state.state if state.of is inner else self._begun(inner)
-            return _Turn(inner, inner.submit(buffer.inner, mine))
+    def _new_inner(self, owner: Backend) -> HostBuffer:
+        return self._spare.pop() if self._spare and owner is self._engine else owner.new_buffer()
 
-    def _begun(self, inner: Backend) -> State:
-        """The state with which a stream begins, or begins anew, on ``inner``."""
-        inner.prime = self.prime
-        return inner.begin()
-
-    def _move(self, buffer: _Buffer, owner: Backend) -> None:
-        """Make ``buffer`` one of ``owner``'s. Only when its frame is next: nobody else touches it then."""
-        if buffer.owner is not owner:
-            inner = self._spare.pop() if self._spare and owner is self._engine else owner.new_buffer()
-            np.copyto(inner.input, buffer.input)  # the frame that is in it goes along
-            buffer.become(owner, inner)
-
-    def collect(self, buffer: HostBuffer) -> None:
-        assert isinstance(buffer, _Buffer)
-        owner = buffer.owner
-        try:
-            with owner.thread_context():
-                owner.collect(buffer.inner)
-            return
-        except BackendError as error:
-            self._engine_failed(owner, error)
-        # The frame's input is still here: it is not lost with the device, only the memory of those before it.
-        with self._lock:
-            inner = self._running()
-            with inner.thread_context():
-                self._move(buffer, inner)
-                inner.infer(buffer.inner, self._begun(inner))
-
-    def _engine_failed(self, failed: Backend, error: BackendError) -> None:
-        """An engine that fails while it runs: the stream goes on with ONNX, and does not go back."""
-        with self._lock:
-            if failed is self._engine and self._inner is failed:
-                if self._require_gpu:
-                    raise error
-                self._why_not = f"it failed at frame {self._frames}: {error}"
-                self._serve_onnx()
-                self._failed, self._engine, self._spare = failed, None, []
-                log.warning(
-                    "the engine for %s failed: %s; from here on served through %s",
-                    self._wanted, error, self._onnx.info.name,
-                )  # fmt: skip
-            elif failed is not self._failed:
-                raise error
-
-    def _running(self) -> Backend:
-        if self._inner is None:
-            raise BackendError("tensorrt: not open")
-        return self._inner
-
-    def warm_up(self) -> None:
-        self._running().warm_up()
-
-    def device_backend(self) -> Any:
-        inner = self._inner
-        return None if inner is None else inner.device_backend()
+    def _note(self) -> str:
+        if self._inner is self._engine and self._onnx_frames:
+            return (
+                f"the first {self._onnx_frames} frames were served through {self._onnx.name}: {self._why_not}"
+            )
+        return super()._note()
 
     # -- the end
 
@@ -362,11 +218,9 @@ class SwappingBackend(Backend):
         self._stop.set()
         if self._builder is not None and self._builder is not threading.current_thread():
             self._builder.join(_JOIN_SECONDS)
-        with self._lock:
-            every = [self._inner, self._ready, self._failed]
-            self._inner = self._ready = self._engine = self._failed = None
-            self._spare = []
-        for backend in every:
-            if backend is not None:
-                backend.close()
+        super().close()
         self._cache.close()
+
+    def _more_to_close(self) -> list[Backend | None]:
+        ready, self._ready, self._spare = self._ready, None, []
+        return [ready]

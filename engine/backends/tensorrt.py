@@ -13,7 +13,7 @@ from ..errors import BackendError, DeviceUnavailable, ManifestError, WrongDevice
 from ..manifest import Manifest
 from ..tensorrt import Api
 from ..tensorrt.api import errors
-from .base import BackendInfo
+from .base import SINGLE_GRAPH, BackendInfo
 from .device_backend import DeviceBackend
 from .lanes import Program
 
@@ -72,10 +72,21 @@ class TensorRtBackend(DeviceBackend):
         inputs, outputs = _tensors(plan.api, self._engine)
         manifest.check_tensors(inputs, outputs, self._size_wh)
 
-    def _program(self) -> Program:
+    def _takes(self) -> tuple[int, str]:
+        name = self._manifest.input_name
+        if self._engine.get_tensor_shape(name)[0] >= 0:
+            return 1, SINGLE_GRAPH if self._manifest.batch == 1 else "the engine takes one picture at a time"
+        least, _, most = self._engine.get_tensor_profile_shape(name, 0)
+        if least[0] > 1:
+            return 1, f"the engine takes {least[0]} pictures at once or more"
+        return most[0], f"the engine takes {most[0]} pictures at once at most"
+
+    def _program(self, batch: int = 1) -> Program:
         width, height = self._size_wh
-        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (1, 3, height, width)}
-        shapes |= {t.input: t.shape_for(self._size_wh) for t in self._manifest.state}
+        shapes: dict[str, tuple[int, ...]] = {self._manifest.input_name: (batch, 3, height, width)}
+        for tensor in self._manifest.state:
+            shape = tensor.shape_for(self._size_wh)
+            shapes[tensor.input] = (batch * shape[0], *shape[1:])
         return _Program(self._engine, shapes)
 
     def _unload(self) -> None:

@@ -55,6 +55,16 @@ class Api:
         """Whether precision comes from the network alone: opt-in with 10, always so with 11 and RTX."""
         return hasattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
+    def share_profiles(self, config: Any) -> None:
+        """Let several contexts of an engine use one profile: each frame in flight has a context of its own.
+
+        8.6 must be asked for it, else only the first context of an engine with free sizes runs; from 10 on
+        they always may.
+        """
+        feature = getattr(getattr(self.trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+        if feature is not None and not self.is_strongly_typed:
+            config.set_preview_feature(feature, True)
+
     @property
     def has_precision_flags(self) -> bool:
         """Whether there are builder flags for precision; needed only where strong typing is not."""

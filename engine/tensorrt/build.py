@@ -238,6 +238,7 @@ def _configure(
         config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa are not fp32
     if not api.is_strongly_typed:
         _hold_to_the_graph(api, config, network, declared)
+        api.share_profiles(config)
     return {
         "strongly_typed": api.is_strongly_typed,
         "workspace_bytes": workspace_bytes,

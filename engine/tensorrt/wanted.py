@@ -52,20 +52,25 @@ class Wanted:
     source: Path
     source_sha256: str
     place: Place
+    batch: int = 1
+    """It must take 1 to so many pictures at once."""
 
     def __str__(self) -> str:
         width, height = self.size_wh
-        return f"{self.manifest.name} at {width}x{height}, {self.precision}"
+        several = f", 1 to {self.batch} pictures at once" if self.batch > 1 else ""
+        return f"{self.manifest.name} at {width}x{height}, {self.precision}{several}"
 
     @property
     def profiles(self) -> dict[str, Profile]:
-        """One shape for each input: an engine of its own for each size."""
-        return fixed_profiles(self.manifest, self.size_wh)
+        """One size for each input: an engine of its own for each size."""
+        one = fixed_profiles(self.manifest, self.size_wh)
+        most = fixed_profiles(self.manifest, self.size_wh, self.batch)
+        return {name: (one[name][0], shape, shape) for name, (shape, _, _) in most.items()}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes it must take."""
-        return {name: tuple(profile[1]) for name, profile in self.profiles.items()}
+        """The largest shapes it must take."""
+        return {name: tuple(profile[2]) for name, profile in self.profiles.items()}
 
     @cached_property
     def key(self) -> str:
@@ -75,6 +80,7 @@ class Wanted:
             "source": self.source_sha256,
             "precision": self.precision,
             "shapes": self.shapes,
+            **({"batch": self.batch} if self.batch > 1 else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -82,7 +88,8 @@ class Wanted:
     def stem(self) -> str:
         """How the file names begin of all engines for this model, size and precision, fitting or not."""
         width, height = self.size_wh
-        return f"{self.manifest.name}-{width}x{height}-{self.precision}-"
+        several = f"x{self.batch}" if self.batch > 1 else ""
+        return f"{self.manifest.name}-{width}x{height}{several}-{self.precision}-"
 
     @property
     def file_name(self) -> str:
@@ -92,7 +99,7 @@ class Wanted:
     def differences(self, passport: Passport) -> list[str]:
         """What keeps the engine of ``passport`` from being this one, as far as its words go."""
         place = self.place
-        return passport.differences(
+        problems = passport.differences(
             source_sha256=self.source_sha256,
             library=place.library,
             library_version=place.library_version,
@@ -101,9 +108,15 @@ class Wanted:
             precision=self.precision,
             shapes=self.shapes,
         )
+        if self.batch > 1 and not problems:
+            least = {name: tuple(profile[0]) for name, profile in self.profiles.items()}
+            problems = passport.differences(shapes=least)
+        return problems
 
 
-def find_wanted(manifest: Manifest, size_wh: tuple[int, int], precision: str, place: Place) -> Wanted:
+def find_wanted(
+    manifest: Manifest, size_wh: tuple[int, int], precision: str, place: Place, batch: int = 1
+) -> Wanted:
     """Choose the ONNX file that an engine of ``precision`` is made from.
 
     The bundle's own file where its graph is ``fp32``; for others the variant of that name in the manifest.
@@ -112,6 +125,8 @@ def find_wanted(manifest: Manifest, size_wh: tuple[int, int], precision: str, pl
     ----------
     precision : str
         ``auto``, ``fp32``, ``fp16`` or ``int8``.
+    batch : int
+        How many pictures it should take at once; it is asked for no more than the graph takes.
 
     Raises
     ------
@@ -120,8 +135,9 @@ def find_wanted(manifest: Manifest, size_wh: tuple[int, int], precision: str, pl
     """
     if precision == "auto":
         precision = next(name for name in AUTO if name in manifest.variants or name == "fp32")
+    batch = min(batch, manifest.batch)
     if precision == "fp32":
-        return Wanted(manifest, size_wh, precision, manifest.model_path, manifest.sha256, place)
+        return Wanted(manifest, size_wh, precision, manifest.model_path, manifest.sha256, place, batch)
     # TensorRT's int8 graphs have no zero points: they are others than those for the CPU.
     variant = manifest.variants.get("int8-tensorrt" if precision == "int8" else precision)
     if variant is None:
@@ -130,4 +146,4 @@ def find_wanted(manifest: Manifest, size_wh: tuple[int, int], precision: str, pl
             f"precision {precision}: tensorrt takes it from the graph, and {manifest.name} has {there}; "
             f"make one with livecut export --to {precision}, or leave --precision at auto"
         )
-    return Wanted(manifest, size_wh, precision, manifest.folder / variant.file, variant.sha256, place)
+    return Wanted(manifest, size_wh, precision, manifest.folder / variant.file, variant.sha256, place, batch)

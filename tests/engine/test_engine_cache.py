@@ -64,6 +64,21 @@ def test_auto_takes_the_lowest_precision_there_is_a_graph_for(tiny_model, tmp_pa
     assert find_wanted(Manifest.load(folder), SIZE_WH, "int8", ORIN).source_sha256 == "ef"
 
 
+def test_an_engine_for_several_pictures_is_another_and_takes_one_as_well(tiny_model, tmp_path, cache):
+    wide = bundles.with_free_batch(bundles.red_as_alpha())
+    folder = bundles.write_bundle(tmp_path / "wide", wide, batch=4, free_batch=True)
+    wanted = find_wanted(Manifest.load(folder), SIZE_WH, "fp32", ORIN, 3)
+    assert wanted.profiles["image"] == ((1, 3, 32, 64), (3, 3, 32, 64), (3, 3, 32, 64))
+    assert find_wanted(Manifest.load(folder), SIZE_WH, "fp32", ORIN, 9).batch == 4, "no more than it takes"
+    assert find_wanted(Manifest.load(tiny_model), SIZE_WH, "fp32", ORIN, 3).batch == 1
+    put(wanted, cache.folder)
+    assert "image: takes 3x3x32x64, wanted is 1x3x32x64" in cache.find(wanted).reason
+    shapes = {"image": {"min": [1, 3, 32, 64], "opt": [3, 3, 32, 64], "max": [3, 3, 32, 64]}}
+    path = put(wanted, cache.folder, shapes=shapes)
+    assert cache.find(wanted).path == path
+    assert cache.find(find_wanted(Manifest.load(folder), SIZE_WH, "fp32", ORIN)).path is None
+
+
 def test_a_machine_without_a_gpu_is_no_place_for_engines(monkeypatch):
     from livecut.engine.tensorrt import wanted as module
 

@@ -11,7 +11,7 @@ from fake_onnxruntime import FakeRuntime
 from frames_in_flight import run_frames
 
 from livecut.engine.backends.ort_cuda import OrtCudaBackend
-from livecut.engine.errors import DeviceUnavailable, OutOfDeviceMemory
+from livecut.engine.errors import BackendError, DeviceUnavailable, OutOfDeviceMemory
 from livecut.engine.manifest import Manifest
 
 
@@ -87,7 +87,7 @@ def test_an_onnxruntime_without_cuda_is_refused_with_the_way_out(tiny_model):
 def test_a_provider_that_does_not_load_is_not_taken_for_the_gpu(tiny_model):
     device = FakeDevice()
     backend = OrtCudaBackend(lambda: device, FakeRuntime(device, loads=False))
-    with pytest.raises(DeviceUnavailable, match="does not load"):
+    with pytest.raises(BackendError, match="does not load"):
         backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
     backend.close()
     assert device.live() == {}

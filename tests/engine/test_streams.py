@@ -1,5 +1,6 @@
 """Several streams on one device: right frames, shared engines, turns, errors that stay with their stream."""
 
+import logging
 import threading
 
 import numpy as np
@@ -133,12 +134,26 @@ def test_a_lost_device_is_every_streams_own_typed_error(tiny_model):
     streams.close()
 
 
-def test_info_says_that_it_is_shared_and_how(tiny_model):
-    streams = Streams(tiny_model, RedBackend, 2, batch=3, bound_ms=20)
-    assert streams.sessions[0].info.details == (
-        "shared by 2 streams, fair, batches of up to 3, at most 20 ms on the device"
-    )
+@pytest.mark.parametrize(
+    ("batching", "why"),
+    [
+        ("auto", "batches take a CPU no less time"),
+        ("always", "the backend takes one frame at a time"),
+        ("never", "as asked for"),
+    ],
+)
+def test_info_says_that_it_is_shared_and_how(tiny_model, batching, why, caplog):
+    caplog.set_level(logging.INFO, "livecut")
+    streams = Streams(tiny_model, RedBackend, 2, batch=3, bound_ms=20, batching=batching)
+    said = f"shared by 2 streams, fair, one frame after the other ({why}), at most 20 ms on the device"
+    assert streams.sessions[0].info.details == said
+    assert caplog.messages[0] == f"tiny at 64x32: {said}"
     streams.close()
+
+
+def test_a_way_of_batching_that_there_is_not_is_refused():
+    with pytest.raises(UsageError, match="batching: expected one of auto, always, never, got 'often'"):
+        StreamGroup(RedBackend, batching="often")
 
 
 def test_a_closed_group_takes_no_more_streams(tiny_model):
@@ -233,19 +248,18 @@ def test_an_error_of_the_engine_reaches_the_stream_that_collects(tiny_model):
     rig.close()
 
 
-def test_frames_that_come_together_are_queued_together(tiny_model):
+def test_turns_are_taken_in_the_order_in_which_frames_come(tiny_model):
     backend = SlowBackend()
     rig = Rig(tiny_model, lambda: backend, 4, batch=3, clock=FakeClock())
     buffers = [stream.new_buffer() for stream in rig.backends]
-    rig.backends[0].submit(buffers[0], None)
-    must(backend.started.acquire(timeout=PATIENCE_SECONDS), "the first frame")
-    for stream, buffer in zip(rig.backends[1:], buffers[1:], strict=True):
+    for number, (stream, buffer) in enumerate(zip(rig.backends, buffers, strict=True)):
+        buffer.input.fill(number / 4)
         stream.submit(buffer, None)
-    for _ in range(4):
         backend.release.release()
     for stream, buffer in zip(rig.backends, buffers, strict=True):
         stream.collect(buffer)
-    assert rig.group.batches.sizes == {1: 1, 3: 1}
+    assert [float(buffer.alpha.mean()) for buffer in buffers] == [0, 0.25, 0.5, 0.75]
+    assert rig.group.batches.sizes == {1: 4}
     rig.close()
 
 

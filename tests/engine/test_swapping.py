@@ -14,7 +14,7 @@ from engines import BY_ENGINE, BY_ONNX, ORIN, PLAN, SIZE_WH, Builder, Opener, pu
 from fakes import PATIENCE_SECONDS, RedBackend, must
 
 from livecut.engine.backends.swapping import SwappingBackend
-from livecut.engine.errors import BackendError, DeviceLost, DeviceUnavailable, OutOfDeviceMemory
+from livecut.engine.errors import BackendError, DeviceLost, DeviceUnavailable, DriverTooOld, OutOfDeviceMemory
 from livecut.engine.manifest import Manifest
 from livecut.engine.passport import Passport
 from livecut.engine.tensorrt import locks
@@ -253,7 +253,10 @@ def test_an_engine_that_comes_out_of_the_builder_as_it_was_is_not_tried_for_ever
     assert len(live.builder.calls) == 1
 
 
-@pytest.mark.parametrize("error", [OutOfDeviceMemory("the GPU is out of memory"), DeviceLost("an Xid")])
+@pytest.mark.parametrize(
+    "error",
+    [OutOfDeviceMemory("the GPU is out of memory"), DeviceLost("an Xid"), DriverTooOld("an old driver")],
+)
 def test_an_engine_for_which_the_gpu_has_no_room_is_not_built_again(error, stream, wanted, cache, log):
     put(wanted, cache.folder)
 
@@ -264,7 +267,7 @@ def test_an_engine_for_which_the_gpu_has_no_room_is_not_built_again(error, strea
     assert live.alpha() == BY_ONNX
     assert live.builder.calls == []
     assert warnings_in(log) == [
-        f"the engine for tiny at 64x32, fp32 fits, and cannot be opened: {error}; served through red"
+        f"the engine for tiny at 64x32, fp32 cannot be opened: {error}; served through red"
     ]
     with pytest.raises(type(error)):
         stream(opener=fail, require_gpu=True)

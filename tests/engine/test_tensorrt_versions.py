@@ -5,6 +5,7 @@ The versions are fakes with the exact names of each release; ``test_tensorrt_rtx
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 import versions_of_tensorrt
@@ -351,3 +352,15 @@ def test_an_inspector_without_details_finds_nothing_rather_than_something(fp16, 
     api.trt.fake.inspector_text = "no JSON"
     with pytest.raises(BackendError, match="gave nothing that can be read"):
         engine_precisions(api, engine)
+
+
+@pytest.mark.parametrize(("is_typed", "asked"), [(False, [("sharing", True)]), (True, [])])
+def test_only_8_6_is_asked_to_let_contexts_share_a_profile(is_typed, asked):
+    flags = SimpleNamespace(STRONGLY_TYPED=1) if is_typed else SimpleNamespace()
+    module = SimpleNamespace(
+        NetworkDefinitionCreationFlag=flags, PreviewFeature=SimpleNamespace(PROFILE_SHARING_0806="sharing")
+    )
+    found = []
+    config = SimpleNamespace(set_preview_feature=lambda *arguments: found.append(arguments))
+    Api(module).share_profiles(config)
+    assert found == asked

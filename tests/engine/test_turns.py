@@ -111,29 +111,65 @@ def test_options_that_make_no_sense_are_refused(make, message):
 # -- batches
 
 
+def taken(batches, *frames, **options):
+    for frame in frames:
+        batches.add(frame, 1.0, most=4, **options)
+    return batches
+
+
 def test_a_full_batch_goes_at_once():
-    batches = Batches(2, 0.002)
-    batches.add("a", 1.0)
+    batches = taken(Batches(2, 0.002), "a")
     assert batches.take(1.0, to_come=3) == []
-    batches.add("b", 1.0)
-    batches.add("c", 1.0)
+    taken(batches, "b", "c")
     assert batches.take(1.0, to_come=2) == ["a", "b"]
     assert len(batches) == 1
 
 
 def test_a_batch_goes_when_its_first_frame_has_waited_long_enough():
-    batches = Batches(4, 0.002)
-    batches.add("a", 1.0)
-    batches.add("b", 1.0015)
-    assert batches.due == pytest.approx(1.002)
+    batches = taken(Batches(4, 0.002), "a")
+    batches.add("b", 1.0015, most=4)
+    assert batches.due() == pytest.approx(1.002)
     assert batches.take(1.0019, to_come=1) == []
     assert batches.take(1.002, to_come=1) == ["a", "b"]
-    assert batches.due == float("inf")
+    assert batches.due() == float("inf")
 
 
 def test_a_batch_does_not_wait_for_frames_that_cannot_come():
-    batches = Batches(4, 10.0)
-    batches.add("a", 1.0)
+    batches = taken(Batches(4, 10.0), "a")
     assert batches.take(1.0, to_come=0) == ["a"]
     assert batches.sizes == {1: 1}
     assert batches.take(2.0, to_come=0) == []
+
+
+def test_an_engine_that_takes_one_frame_at_a_time_is_never_waited_for():
+    batches = Batches(4, 10.0)
+    batches.add("a", 1.0, most=1)
+    batches.add("b", 1.0, most=1)
+    assert batches.take(1.0, to_come=3) == ["a"]
+    assert batches.take(1.0, to_come=3) == ["b"]
+
+
+def test_only_frames_for_the_same_engine_go_together():
+    batches = Batches(4, 0.0)
+    for frame, engine in (("a", 1), ("b", 2), ("c", 1), ("d", 2)):
+        batches.add(frame, 1.0, engine=engine, most=4)
+    assert batches.take(1.0, to_come=0) == ["a", "c"]
+    assert batches.take(1.0, to_come=0) == ["b", "d"]
+
+
+def test_two_frames_of_a_stream_with_state_never_go_together_and_stay_in_order():
+    batches = Batches(4, 0.0)
+    for frame in ("a1", "a2", "b1", "a3", "b2"):
+        batches.add(frame, 1.0, most=4, alone=frame[0])
+    assert [batches.take(1.0, 0) for _ in range(4)] == [["a1", "b1"], ["a2", "b2"], ["a3"], []]
+
+
+def test_frames_of_a_busy_engine_wait_and_others_pass_them():
+    batches = Batches(4, 0.002)
+    for frame, engine in (("a", 1), ("b", 2), ("c", 1)):
+        batches.add(frame, 1.0, engine=engine, most=4)
+    assert batches.take(1.0, 0, busy={1}) == ["b"]
+    assert batches.take(9.0, 0, busy={1}) == []
+    assert batches.due({1}) == float("inf")
+    assert batches.take(9.0, 0) == ["a", "c"]
+    assert batches.sizes == {1: 1, 2: 1}
