@@ -16,7 +16,7 @@ _HOME = {
     "Frame": "engine.frame",
     "LivecutError": "engine.errors",
     "ManifestError": "engine.errors",
-    "Matte": "engine.session",
+    "Matte": "engine.matte",
     "ModelError": "engine.errors",
     "Pipeline": "engine.pipeline",
     "Session": "engine.session",
@@ -52,9 +52,10 @@ if TYPE_CHECKING:
     from .engine.compositor import Compositor
     from .engine.errors import BackendError, LivecutError, ManifestError, ModelError, SinkError, SourceError
     from .engine.frame import Frame
+    from .engine.matte import Matte
     from .engine.pipeline import Pipeline
     from .engine.remove import new_session, remove
-    from .engine.session import Matte, Session
+    from .engine.session import Session
     from .engine.sinks import open_sink
     from .engine.sources import open_source
     from .engine.stats import StreamReport

@@ -99,6 +99,7 @@ def cut(
         "precision": precision,
         "threads": threads,
         "size_wh": size_wh,
+        "stills": True,
         "on_gpu": require_gpu or None,
         "rebuild": not no_rebuild,
         "plate": plate,

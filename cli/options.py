@@ -18,7 +18,12 @@ BackendName = Annotated[
     ),
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", help="auto, fp32, bf16, fp16 or int8.", metavar="NAME")
+    str,
+    typer.Option(
+        "--precision",
+        help="auto (the fastest; int8 in streams only), fp32, bf16, fp16 or int8.",
+        metavar="NAME",
+    ),
 ]
 Threads = Annotated[
     int | None,

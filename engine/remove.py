@@ -33,12 +33,16 @@ def new_session(
 ) -> Session:
     """Open a session for :func:`remove`; see ``Session`` for the options.
 
+    As in ``livecut cut``, ``auto`` leaves int8 to streams.
+
     Raises
     ------
     ModelError, DeviceUnavailable
         If the model, or what should run it, is not here.
     """
-    return Session(model_name, backend=backend, precision=precision, threads=threads, size_wh=size_wh)
+    return Session(
+        model_name, backend=backend, precision=precision, threads=threads, size_wh=size_wh, stills=True
+    )
 
 
 def remove(

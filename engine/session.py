@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,13 @@ from .compositor import Compositor
 from .errors import BackendError, UsageError
 from .frame import Frame, as_frame
 from .manifest import Manifest
-from .opened import Opened
+from .matte import Matte
+from .opened import Opened, for_stills
 from .plate import open_plate
 from .threads import available_cpus
 
 MOST_THREADS = 8
 """Default at most: for networks of a GMAC, more threads spend longer meeting each other than they save."""
-
-
-@dataclass(frozen=True, eq=False)
-class Matte:
-    """The result for one picture, at its own size."""
-
-    alpha: np.ndarray
-    """uint8 ``(H, W)``: 0 is background, 255 is product. Straight."""
-    foreground: np.ndarray | None
-    """uint8 ``(H, W, 3)`` RGB: the product's own colour, also under its translucent edge; None if not asked
-    for."""
-    bounds: Any
-    """``kernels.Bounds``: box of the product, coverage, contact with the border."""
 
 
 class Session:
@@ -55,13 +42,16 @@ class Session:
     backend : str or callable
         ``auto``, or one of ``backends.NAMES``; or anything that makes a ``Backend`` when called.
     precision : str
-        ``auto`` (the fastest the device computes natively), ``fp32``, ``bf16``, ``fp16``. Never replaced in
-        silence.
+        ``auto`` (the fastest the device computes natively), ``fp32``, ``bf16``, ``fp16``, ``int8``. Never
+        replaced in silence.
     threads : int, optional
         For the network and for the kernels; default: the cores this process may use, cgroup quota included,
         eight at most.
     size_wh : (int, int), optional
         Input size of the network; default: of the model's sizes the one nearest to the frame's aspect.
+    stills : bool
+        Single pictures are to come: ``auto`` then leaves out a model's int8 variant, which takes longer to
+        compile than it saves but in streams.
     temporal : bool
         Smooth the alpha over time: for video, not for unrelated pictures.
     refine, decontaminate : bool
@@ -93,6 +83,7 @@ class Session:
         precision: str = "auto",
         threads: int | None = None,
         size_wh: tuple[int, int] | None = None,
+        stills: bool = False,
         temporal: bool = False,
         refine: bool = True,
         decontaminate: bool = True,
@@ -115,6 +106,9 @@ class Session:
             make, reason = select_backend(backend, on_gpu=on_gpu, rebuild=rebuild)
         else:
             make, reason = backend, "given by the caller"
+        if stills and precision == "auto":
+            self.manifest, more = for_stills(self.manifest)
+            reason += more
         self.temporal, self.post = temporal, post
         self._whole: whole_frame.WholeFrames | None = None
         self._plate = open_plate(plate, self.manifest, self.threads)

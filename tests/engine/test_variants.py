@@ -6,10 +6,15 @@ import logging
 import shutil
 
 import bundles
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from livecut.cli.main import app
 from livecut.engine.errors import DeviceUnavailable, ManifestError, ModelError
 from livecut.engine.manifest import Manifest
+from livecut.engine.picture_files import write_picture
+from livecut.engine.remove import new_session
 from livecut.engine.session import Session
 
 openvino = pytest.importorskip("openvino", reason="variants are for openvino")
@@ -147,3 +152,28 @@ def test_doctor_and_the_model_list_say_which_variants_there_are(bundle, monkeypa
     assert ", also in int8, sha256 is right, " in finding.text
     assert finding.data["variants"] == ["int8"]
     assert _describe(str(bundle))["variants"] == {"int8": "model.int8.onnx"}
+
+
+def test_single_pictures_are_computed_in_floats_and_it_is_said(bundle, monkeypatch, caplog):
+    monkeypatch.setattr(backend, "int8_instructions", lambda: "AVX-512 VNNI")
+    caplog.set_level(logging.INFO, logger="livecut")
+    with Session(bundle, backend="openvino", stills=True) as session:
+        assert session.info.precision in ("fp32", "bf16")
+    assert "not the model's int8, which pays in streams" in caplog.messages[0]
+    with Session(bundle, backend="openvino", precision="int8", stills=True) as session:
+        assert session.info.precision == "int8"  # asked for is asked for
+
+
+def test_cut_and_remove_take_floats_and_a_stream_int8(bundle, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(backend, "int8_instructions", lambda: "AVX-512 VNNI")
+    picture = tmp_path / "a.png"
+    write_picture(picture, np.zeros((32, 64, 3), np.uint8))
+    said = []
+    for command in (["cut", picture, tmp_path / "b.png"], ["stream", picture, tmp_path / "frames/"]):
+        arguments = [*command, "--model", bundle, "--backend", "openvino"]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        said.append(", int8," in result.output)
+    assert said == [False, True]
+    with new_session(str(bundle), backend="openvino") as session:
+        assert session.info.precision in ("fp32", "bf16")
