@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 
 _WEIGHTED = ("Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger")
+_MOVING = {
+    *{"Concat", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Relu", "Reshape", "Resize", "Slice"},
+    *{"Split", "Squeeze", "Transpose", "Unsqueeze"},
+}
+"""What runtimes compute on bytes where it stands between a DequantizeLinear and a product."""
 
 
 def card(report: ForeignReport, source: Path) -> str:
@@ -59,21 +64,34 @@ def ledger(report: ForeignReport, source: Path) -> dict[str, Any]:
 
 
 def precision_of(model: onnx.ModelProto) -> tuple[str, dict[str, int]]:
-    """The precision of most layers that have weights, and how many there are of each."""
+    """The precision of most layers that multiply, and how many there are of each.
+
+    A layer is in INT8 where both of what it multiplies is quantised: weights alone that are kept as bytes
+    make a smaller file, which computes in float.
+    """
     import onnx
 
     dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     made = {name: node for node in model.graph.node for name in node.output}
+
+    def origin(name: str) -> tuple[str, onnx.NodeProto | None]:
+        """Where a tensor comes from, and what made it, past what only moves values."""
+        while (maker := made.get(name)) is not None and maker.op_type in _MOVING:
+            name = maker.input[0]
+        return name, maker
+
     counts: dict[str, int] = {}
     for node in model.graph.node:
         if not node.op_type.endswith(_WEIGHTED):
             continue
         quantised = "Integer" in node.op_type or node.op_type.startswith("QLinear")
-        weight = node.input[1]
-        if (maker := made.get(weight)) is not None:
-            quantised = quantised or maker.op_type == "DequantizeLinear"
-            weight = next((name for name in maker.input if name in dtypes), "")
-        half = dtypes.get(weight) == onnx.TensorProto.FLOAT16
+        if not quantised:
+            found = [origin(name) for name in node.input[:2]]
+            quantised = all(maker and maker.op_type == "DequantizeLinear" for _, maker in found)
+            weight, maker = found[1]
+            if maker is not None and maker.op_type == "DequantizeLinear":
+                weight = maker.input[1]  # it gives floats of its scale's type
+        half = not quantised and dtypes.get(weight) == onnx.TensorProto.FLOAT16
         kind = "int8" if quantised else "fp16" if half else "fp32"
         counts[kind] = counts.get(kind, 0) + 1
     return max(counts, key=lambda kind: counts[kind], default="fp32"), counts

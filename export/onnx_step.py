@@ -14,11 +14,12 @@ import numpy as np
 
 from ..engine.errors import ModelError
 from .checks import check_graph
+from .foreign_bundle import precision_of
 from .onnx_file import check, opset_of, ranks_are_known
 from .onnx_folding import fold
 from .onnx_shapes import Shapes, apply_shapes, chosen, named_shapes
 from .options import Options
-from .parity import Case, Parity, compare, edge_streams
+from .parity import Case, Limits, Parity, compare, edge_streams
 from .runners import Arrays, Runner, onnx_runner
 from .weights import Loaded, Source
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Frames = Callable[[Mapping[str, Any], tuple[int, int]], Iterable[tuple[str, np.ndarray]]]
 """Real frames as the network of a manifest gets them at a size: name and float32 (1, 3, H, W), in order."""
 Progress = Callable[[str, float], None]
+ROUNDED = Limits(1.0, 1e-3)
+"""For graphs in INT8, where one rounding that falls the other way may turn a pixel, but not their mean."""
 MOST_FRAMES = 8
 """Real frames that parity is looked at on; calibration takes more."""
 
@@ -69,7 +72,9 @@ def convert(source: Source, options: Options, frames: Frames | None, progress: P
     manifest["opset"] = opset_of(model)
     finish(model, manifest, source)
     check(model, name)
-    parity = prove(loaded.reference, onnx_runner(model, name), manifest, shapes, frames, name, progress)
+    limits = ROUNDED if "int8" in precision_of(model)[1] else Limits()
+    candidate = onnx_runner(model, name)
+    parity = prove(loaded.reference, candidate, manifest, shapes, frames, name, progress, limits)
     return Converted(model, manifest, shapes, loaded, parity, time.perf_counter() - started)
 
 
@@ -94,6 +99,7 @@ def prove(
     frames: Frames | None,
     name: str,
     progress: Progress,
+    limits: Limits | None = None,
 ) -> Parity:
     """Compare on edge cases at the sizes the graph takes, and on real frames; raises ParityError."""
     cases: list[Case] = []
@@ -107,7 +113,7 @@ def prove(
             progress(f"compare on {case.name}", 0.5 + 0.5 * index / len(cases))
             yield case
 
-    return compare(held, candidate, told(), manifest, name=name)
+    return compare(held, candidate, told(), manifest, name=name, limits=limits)
 
 
 def proof_sizes(manifest: Mapping[str, Any], shapes: Shapes) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MICROSOFT = "com.microsoft"
 _DYNAMIC = ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
-DYNAMIC = "dynamic int8 was undone: the weights' values are kept, activations are no longer rounded"
+DYNAMIC = "dynamic int8 was undone: the weights keep their values, activations are no longer rounded"
 
 
 def made_plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

@@ -46,7 +46,9 @@ def onnx_step(export: Export) -> Step:
         precision, layers = precision_of(done.model)
         parity = done.parity.to_json()
         # Differences add up at most: the file is no further than this from what was given.
-        parity["max_abs"] += sum(done.loaded.before.values())
+        for name in ("max_abs", "mean_abs", "alpha_mad"):
+            of = "max_abs" if name == "max_abs" else "mean_abs"
+            parity[name] += sum(getattr(apart, of) for apart in done.loaded.before.values())
         passport = Passport.issue(
             export.model,
             export.model,
@@ -65,7 +67,7 @@ def onnx_step(export: Export) -> Step:
                 TAKEN: done.shapes.to_json(),
                 "opset": done.manifest["opset"],
                 "notes": list(done.loaded.notes),
-                "parity_before": dict(done.loaded.before),
+                "parity_before": {name: apart._asdict() for name, apart in done.loaded.before.items()},
             },
         )
         # What it was made of may be a module in memory: the source's own hash stands, not a file's.

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.atomic import sha256_of
 from ..engine.errors import ModelError
@@ -39,6 +39,13 @@ _ELSEWHERE = {
 }
 
 
+class Apart(NamedTuple):
+    """Largest and mean difference of what a step gives from what it was given."""
+
+    max_abs: float
+    mean_abs: float
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A source once it is an ONNX graph: what goes in, how it is fed, and who says what is right."""
@@ -54,8 +61,8 @@ class Loaded:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What should be said to people."""
-    before: Mapping[str, float] = field(default_factory=dict)
-    """Largest differences of the steps that led to ``model``, each proved when it was taken."""
+    before: Mapping[str, Apart] = field(default_factory=dict)
+    """How far apart the steps that led to ``model`` are, each proved when it was taken."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..engine.atomic import sha256_of
 from ..engine.errors import ModelError, UsageError
 from .parity import Limits, ParityError
 from .runners import onnx_runner
-from .weights import Loaded, Source, bundle_source
+from .weights import Apart, Loaded, Source, bundle_source
 
 if TYPE_CHECKING:
     import onnx
@@ -114,7 +114,7 @@ def load_with_recipe(
         card, ledger = json.loads(told)
         loaded = replace(loaded, card=card, ledger=ledger)
     parity = report.parity
-    before = {"wrapped graph against the file": float(parity["max_abs"])}
+    before = {"wrapped graph against the file": Apart(parity["max_abs"], parity["mean_abs"])}
     return replace(loaded, reference=reference, notes=tuple(report.notes), before=before)
 
 
@@ -164,8 +164,8 @@ def _load_torchscript(path: Path, recipe: Recipe, name: str, size_wh: tuple[int,
     return replace(loaded, library="torch", library_version=torch.__version__, before=before)
 
 
-def same_answers(reference: Any, candidate: Path, recipe: Recipe, size_wh: tuple[int, int]) -> float:
-    """Largest difference of the raw ONNX file from its source on noise; raises ParityError past the limit."""
+def same_answers(reference: Any, candidate: Path, recipe: Recipe, size_wh: tuple[int, int]) -> Apart:
+    """How far the raw ONNX file is from its source on noise; raises ParityError past the limit."""
     runner, limits = onnx_runner(candidate, candidate.name), Limits()
     rng = np.random.default_rng(5)
     picture = rng.uniform(0, 255, (1, 3, size_wh[1], size_wh[0])).astype(np.float32)
@@ -173,14 +173,16 @@ def same_answers(reference: Any, candidate: Path, recipe: Recipe, size_wh: tuple
     feed = {reference.inputs[0]: np.ascontiguousarray((picture - mean) / std)}
     feed.update({name: np.zeros(shape, np.float32) for name, shape in reference.states.items()})
     expected, got = reference(feed), runner(feed)
-    largest = 0.0
+    largest, means = 0.0, []
     for name, value in expected.items():
         scale = max(1.0, float(np.abs(value).max()))
-        worst = float(np.abs(got[name] - value).max()) / scale
+        difference = np.abs(got[name] - value) / scale
+        worst = float(difference.max())
         if not worst <= limits.max_abs:  # true for NaN, too
             raise ParityError(
                 f"{candidate.name}: differs from its source by {worst:.1e} in {name!r}, relative to its "
                 f"largest value; the limit is {limits.max_abs:.0e}"
             )
         largest = max(largest, worst)
-    return largest
+        means.append(float(difference.mean()))
+    return Apart(largest, float(np.mean(means)))

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime", reason="runs what is exported")
 
 from livecut.engine.errors import ModelError
 from livecut.engine.session import Session
-from livecut.export import Options, export_model, open_source
+from livecut.export import Options, export_model, keras_reference, open_source
 from livecut.export.keras_article import KEY, alpha_of
 from livecut.export.keras_file import open_keras
 from livecut.export.keras_reference import compute
@@ -69,6 +69,16 @@ def test_the_order_of_normalisation_and_activation_is_the_files(tmp_path, write)
     x = np.random.default_rng(6).uniform(-1, 1, (6, 6, 3)).astype(np.float32)
     got = compute(file, x[None])[file.layers[-1]["config"]["name"]][0]
     np.testing.assert_allclose(got, cutout_by_hand(layers, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_the_check_is_the_same_however_many_rows_it_takes_at_a_time(layers, tmp_path, monkeypatch, rows):
+    file = open_keras(files.write(tmp_path / "x.h5", layers))
+    x = np.random.default_rng(9).uniform(-1, 1, (2, 8, 10, 3)).astype(np.float32)
+    name = file.layers[-1]["config"]["name"]
+    expected = np.stack([cutout_by_hand(layers, picture) for picture in x])
+    monkeypatch.setattr(keras_reference, "MOST_UNROLLED", rows * 10 * 9 * 128)
+    np.testing.assert_allclose(compute(file, x)[name], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
