@@ -64,11 +64,18 @@ def bench(
     share: Annotated[
         bool, typer.Option("--share", help="One engine for all streams, their frames queued together.")
     ] = False,
+    batching: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN",
+            help="With --share, several streams' frames in one inference: auto (on a GPU), always, never.",
+        ),
+    ] = "auto",
     sweep: Annotated[
         list[str] | None,
         typer.Option(
             metavar="AXIS[=A,B]",
-            help="Several runs: model, size, input-size, precision, backend, threads, streams.",
+            help="Several runs: model, size, input-size, precision, backend, threads, streams, batching.",
         ),
     ] = None,
     find_streams: Annotated[
@@ -145,6 +152,7 @@ def bench(
         input_size_wh=parse_size(input_size, "--input-size"),
         streams=streams,
         shared=share,
+        batching=batching,
         bound_ms=p99,
         temporal=temporal,
         require_gpu=require_gpu,

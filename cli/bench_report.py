@@ -48,6 +48,9 @@ def run_lines(run: dict[str, Any], data: dict[str, Any]) -> list[tuple[str, str]
             f"{backend['name']}, {backend['device']}, {backend['precision']}, {threads}",
         )
     ]
+    if shared := run.get("shared"):
+        counts = ", ".join(f"{n}: {times}" for n, times in shared["frames_in_one_inference"].items())
+        lines.append(("streams", f"{shared['how']}; inferences by number of frames: {counts or 'none'}"))
     if cold:
         lines.append(
             (

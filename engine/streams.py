@@ -16,10 +16,9 @@ from .manifest import Manifest
 from .pipeline import Pipeline
 from .shared_backend import Request, StreamBackend
 from .stats import StreamReport
-from .turns import Batches, Member, Turns
+from .turns import BATCHING, Batches, Member, Turns
 
 log = logging.getLogger("livecut")
-BATCHING = ("auto", "always", "never")
 _UNDER_WAY = 2
 """Batches on an engine at a time: while one is worked on, the next one's frames are brought there. With more
 of them frames would wait in small batches instead of joining a larger one."""
@@ -113,8 +112,9 @@ class StreamGroup:
             how = f"up to {min(engine.at_once, self.batches.most)} frames in one inference"
         else:
             how = f"one frame after the other ({self._why_turns(engine)})"
+        count = f"{len(self.members)} stream{'' if len(self.members) == 1 else 's'}"
         return (
-            f"shared by {len(self.members)} streams, {self.turns.policy}, {how}, "
+            f"shared by {count}, {self.turns.policy}, {how}, "
             f"at most {1e3 * self.turns.bound_seconds:g} ms on the device"
         )
 
@@ -124,6 +124,16 @@ class StreamGroup:
         if self.batching == "auto" and not engine.batch_pays:
             return "batches take a CPU no less time"
         return engine.why_single
+
+    def to_json(self) -> dict[str, Any]:
+        """What became of the frames of all streams: whether they went through the network together."""
+        with self._opening:
+            engines = list(self._engines.values())
+        return {
+            "batched": any(engine.at_once > 1 for engine in engines),
+            "how": "; ".join(dict.fromkeys(map(self.describe, engines))),
+            "frames_in_one_inference": {str(n): count for n, count in sorted(self.batches.sizes.items())},
+        }
 
     def close(self) -> None:
         """Close the engines; the streams have ended. Safe to call twice."""

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import UsageError
 
 POLICIES = ("fair", "priority")
+BATCHING = ("auto", "always", "never")
 _WEIGHT = 0.1
 """Of the newest frame in the mean time of one: some ten frames to believe a change."""
 

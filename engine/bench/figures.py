@@ -88,6 +88,7 @@ def figures(
     started: float,
     watch: Watch,
     sampler: Sampler,
+    shared: dict[str, Any] | None = None,
 ) -> Figures:
     """Put a run's figures together.
 
@@ -101,6 +102,8 @@ def figures(
         When the pipelines were started, on the clock of the frames.
     watch, sampler
         What the machine did meanwhile.
+    shared : dict, optional
+        How streams that share an engine went through it, see ``StreamGroup.to_json``.
     """
     told = [_stream(settings, stream) for stream in streams]
     latency = np.concatenate([part["latency"] for part in told])
@@ -117,7 +120,7 @@ def figures(
     gates = [stream.gate for stream in streams]
     p99 = percentile_interval(blocks, 99) if blocks else None
     data: dict[str, Any] = {
-        "name": run_name(settings, info, input_wh),
+        "name": run_name(settings, info, input_wh, shared),
         "settings": settings.to_json(),
         "model": {
             "name": manifest.name,
@@ -126,6 +129,7 @@ def figures(
             "input_wh": list(input_wh),
         },
         "backend": {**info.to_json(), "details": info.details},
+        "shared": shared,
         "start": {
             "session_seconds": list(opening_seconds),
             "first_frame_seconds": min(firsts) - started if firsts else None,
@@ -184,12 +188,16 @@ def figures(
 _RELIABLE = {"p95": 95.0, "p99": 99.0, "p999": 99.9}
 
 
-def run_name(settings: Settings, info: BackendInfo, input_wh: tuple[int, int]) -> str:
+def run_name(
+    settings: Settings, info: BackendInfo, input_wh: tuple[int, int], shared: dict[str, Any] | None = None
+) -> str:
     """One run in words, such as for a table: what differs between runs of a sweep."""
     width, height = settings.size_wh
     rate = f"@{settings.fps:g}" if settings.paced else " unpaced"
     threads = f", {info.threads} thread{'' if info.threads == 1 else 's'}" if info.threads else ""
     streams = f", {settings.streams} streams" if settings.streams > 1 else ""
+    if shared is not None:
+        streams += ", batched" if shared["batched"] else ", in turns"
     return (
         f"{settings.model} {width}x{height}{rate}, network {input_wh[0]}x{input_wh[1]}, "
         f"{info.name} {info.precision}{threads}{streams}"

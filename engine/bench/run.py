@@ -133,7 +133,10 @@ class Run:
         sessions: list[Session] = []
         opening: list[float] = []
         sinks: list[GateSink] = []
-        group = StreamGroup(backend_of(settings)[0], bound_ms=settings.bound_ms) if settings.shared else None
+        group: StreamGroup | None = None
+        if settings.shared:
+            make = backend_of(settings)[0]
+            group = StreamGroup(make, bound_ms=settings.bound_ms, batching=settings.batching)
         try:
             for number in range(settings.streams):
                 start = now()
@@ -160,10 +163,13 @@ class Run:
             if self._stopped:
                 self.stop()  # it came before there was a pipeline to stop
             watch, sampler = Watch(), Sampler(self.sensors, lasting=settings.frames / settings.fps, clock=now)
+            if group is not None:
+                group.batches.sizes.clear()  # those of the warm-up
             with watch, sampler:
                 started = now()
                 reports = run_all(self._pipelines)
             info = sessions[0].info  # what ran in the end: an engine may have failed meanwhile
+            shared = group.to_json() if group is not None else None
             manifest = sessions[0].manifest
             input_wh = sessions[0].size_wh or manifest.size_for(settings.size_wh)
         finally:
@@ -177,7 +183,7 @@ class Run:
         ]
         return figures(
             settings, streams, manifest=manifest, input_wh=input_wh, info=info, info_before=before,
-            opening_seconds=opening, started=started, watch=watch, sampler=sampler,
+            opening_seconds=opening, started=started, watch=watch, sampler=sampler, shared=shared,
         )  # fmt: skip
 
     def _judge(self, sinks: Sequence[GateSink]) -> list[GateReport]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import LivecutError, UsageError
 from ..registry import DEFAULT_MODEL
+from ..turns import BATCHING
 
 OUTPUTS = ("RGBA", "BGRA", "YUVA420", "ALPHA")
 MOST_RUNS = 64
@@ -38,6 +39,9 @@ class Settings:
     streams: int = 1
     shared: bool = False
     """One engine for all streams, frames of several queued together; else each stream has its own."""
+    batching: str = "auto"
+    """With ``shared``: whether frames of several streams go through the network in one inference: ``auto``,
+    ``always`` where it can be done, or ``never``."""
     bound_ms: float = 33.0
     """With ``shared``: how long a frame may take on the device before cameras drop instead."""
     temporal: bool = True
@@ -54,6 +58,8 @@ class Settings:
         if self.output not in OUTPUTS:
             expected = ", ".join(name.lower() for name in OUTPUTS)
             raise UsageError(f"output: expected {expected}, got {self.output.lower()!r}")
+        if self.batching not in BATCHING:
+            raise UsageError(f"batching: expected {', '.join(BATCHING)}, got {self.batching!r}")
         if self.streams < 1:
             raise UsageError(f"streams: expected at least 1, got {self.streams}")
         if not self.seconds > 0 or self.warm_up_seconds < 0:
@@ -122,6 +128,7 @@ AXES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "backend": ("backend", _word),
     "threads": ("threads", _count),
     "streams": ("streams", _count),
+    "batching": ("batching", _word),
 }
 
 
@@ -182,6 +189,8 @@ def usual_values(axis: str, base: Settings) -> list[Any]:
         return [name for name, reason in available_backends().items() if not reason and name != "null"]
     if axis == "precision":
         return usable_precisions(base)
+    if axis == "batching":
+        return ["never", "always"]
     return doubled
 
 

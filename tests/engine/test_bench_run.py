@@ -15,7 +15,7 @@ from livecut.engine.bench.sensors import Reading, Sensor
 from livecut.engine.bench.settings import Settings
 from livecut.engine.bench.warn import Warn
 from livecut.engine.bench.watch import Watch
-from livecut.engine.errors import BackendError
+from livecut.engine.errors import BackendError, UsageError
 from livecut.engine.manifest import Manifest
 from livecut.engine.session import Session
 from livecut.engine.stats import StreamStats
@@ -236,3 +236,25 @@ def test_cores_are_shared_out_among_streams(monkeypatch):
     monkeypatch.setattr(run, "available_cpus", lambda: 6)
     assert threads_of(Settings(streams=2)) == 3
     assert threads_of(Settings(streams=12)) == 1
+
+
+@pytest.mark.parametrize(("batching", "batched"), [("always", True), ("never", False), ("auto", False)])
+def test_a_run_says_whether_streams_went_through_the_network_together(tiny_model, batching, batched):
+    settings = Settings(
+        model=str(tiny_model), size_wh=(64, 32), fps=30.0, seconds=1.0, warm_up_seconds=0.2, paced=False,
+        backend="openvino", streams=3, shared=True, batching=batching, threads=1, bound_ms=1e6,
+    )  # fmt: skip
+    told = Run(settings).measure()
+    assert told.gate_passed, told.data["gate"]
+    shared = told.data["shared"]
+    assert shared["batched"] is batched
+    assert told.data["name"].endswith("3 streams, batched" if batched else "3 streams, in turns")
+    assert ("up to 4 frames in one inference" in shared["how"]) is batched
+    counts = {int(size): times for size, times in shared["frames_in_one_inference"].items()}
+    assert sum(size * times for size, times in counts.items()) >= 3 * 36
+    assert (set(counts) == {1}) or batched
+
+
+def test_a_way_of_batching_that_there_is_not_is_refused():
+    with pytest.raises(UsageError, match="batching: expected auto, always, never, got 'often'"):
+        Settings(batching="often")
