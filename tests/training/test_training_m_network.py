@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F
 
 from livecut.training import export_checkpoint
-from livecut.training.config import load_config
+from livecut.training.config import Stage, load_config
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.model.exported import exported
 from livecut.training.model.fine import FineNetwork, _by_fours
@@ -193,3 +193,20 @@ def test_a_checkpoint_becomes_a_bundle_whose_ledger_names_both_sets_of_weights(
     ledger = json.loads((out / "LEDGER.json").read_text())
     assert [entry["file"] for entry in ledger["initial_weights"]] == ["a.tflite", "b.param"]
     assert "multiples of 64" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_its_memory_learns_on_clips_and_nothing_else_changes(begun, data_folder, tmp_path):
+    first, _ = begun
+    first.save()
+    config = dataclasses.replace(
+        first.config, frames=2, learns=["memory."], stages=[Stage(until=1.0, batch=1, sizes=[[64, 64]])]
+    )
+    trainer = Trainer(config, data_folder, tmp_path / "clips", tmp_path / "cache")
+    trainer.start_from(tmp_path / "fine")
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.run()
+    assert trainer.step > 0
+    after = trainer.network.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not value.equal(before[name])}
+    assert changed == {"memory"}
+    assert load_config("livecut-m-memory").network == load_config("livecut-m").network
