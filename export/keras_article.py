@@ -72,7 +72,7 @@ def article_file(
     notes = ["taken for the article's generator by the shapes of its weights"]
     if order is None:
         notes.append("their order is not in the file: convolution, LeakyReLU 0.2, batch normalisation")
-    norm_first = order is not None and _norm_before_activation(order, norms[CHANNELS[0]])
+    norm_first = order is not None and _norm_before_activation(order, chain[0], norms[CHANNELS[0]])
     layers: list[dict[str, Any]] = []
     arrays: dict[str, dict[str, np.ndarray]] = {}
     for name, width in zip(chain, (*CHANNELS, 3), strict=True):
@@ -120,10 +120,14 @@ def _chain(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     return chain
 
 
-def _norm_before_activation(order: Sequence[str], first_norm: str) -> bool:
-    """Whether no activation lies right before the first normalisation."""
-    index = list(order).index(first_norm)
-    return index > 0 and not any(part in order[index - 1].lower() for part in ("relu", "re_lu", "activation"))
+def _norm_before_activation(order: Sequence[str], convolution: str, norm: str) -> bool:
+    """Whether nothing that could be an activation lies between the first convolution and its normalisation.
+
+    Layers are called what their makers like; only those that do nothing once trained are told by name.
+    """
+    names = list(order)
+    between = names[names.index(convolution) + 1 : names.index(norm)]
+    return not [name for name in between if not any(word in name.lower() for word in ("dropout", "noise"))]
 
 
 # -- from its cut-out to alpha

@@ -144,6 +144,42 @@ def generator(rng, *, norm_first=False, channels=(64, 128, 256), key_shape=(3, 3
     return [*layers, ("Conv2D", last, weights, (before,))]
 
 
+def generator_of(torch_generator, *, epsilon=None):
+    """The layers of a generator that livecut trained with PyTorch.
+
+    Keras takes 1e-3 for ``epsilon``, the number that batch normalisation adds to the variance, where nothing
+    says otherwise: with it given, the variances make up for the difference.
+    """
+
+    def array(tensor):
+        return tensor.detach().cpu().numpy()
+
+    def convolution(name, module, activation, before):
+        weights = {"kernel": array(module.weight).transpose(2, 3, 1, 0), "bias": array(module.bias)}
+        settings = window(name, kernel_size=[3, 3], filters=module.out_channels, activation=activation)
+        return ("Conv2D", settings, weights, (before,))
+
+    layers = [start((256, 256))]
+    for index, module in enumerate([*torch_generator.features, torch_generator.paint]):
+        kind, name, before = type(module).__name__, f"layer_{index}", layers[-1][1]["name"]
+        if kind == "Conv2d":
+            last = module is torch_generator.paint
+            layers.append(convolution(name, module, "tanh" if last else "linear", before))
+        elif kind == "LeakyReLU":
+            layers.append(("LeakyReLU", {"name": name, "alpha": module.negative_slope}, {}, (before,)))
+        else:
+            taken = module.eps if epsilon is None else epsilon
+            statistics = {
+                "gamma": array(module.weight),
+                "beta": array(module.bias),
+                "moving_mean": array(module.running_mean),
+                "moving_variance": array(module.running_var) + (module.eps - taken),
+            }
+            settings = {"name": name, "epsilon": taken}
+            layers.append(("BatchNormalization", settings, statistics, (before,)))
+    return layers
+
+
 # -- TensorFlow's arithmetic on (h, w, c), in loops
 
 
