@@ -5,18 +5,20 @@ import logging
 import threading
 from functools import partial
 
+import bundles
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
-from engines import ORIN, SIZE_WH, put, warnings_in
+from engines import ORIN, SIZE_WH, Builder, put, warnings_in
 from fake_cuda import FakeDevice
 from fake_onnxruntime import FakeRuntime
 from fake_tensorrt import FakeApi
 from fakes import PATIENCE_SECONDS, RedBackend
 
 from livecut.engine import backends
+from livecut.engine.backends.openvino import OpenVinoBackend
 from livecut.engine.backends.ort_cuda import OrtCudaBackend, OrtCudaOrCpu
 from livecut.engine.backends.plan_opener import open_tensorrt
 from livecut.engine.backends.swapping import SwappingBackend
@@ -30,6 +32,7 @@ from livecut.engine.errors import (
 )
 from livecut.engine.manifest import Manifest
 from livecut.engine.session import Session
+from livecut.engine.streams import StreamGroup
 
 IMAGE = np.zeros((32, 64, 3), np.uint8)
 IMAGE[..., 0] = 204
@@ -230,45 +233,120 @@ def test_a_backend_that_was_chosen_fails_over_unless_the_gpu_is_required(monkeyp
 # -- streams that share the GPU in batches
 
 
-def test_streams_in_batches_go_on_when_their_device_is_lost(tmp_path, log):
-    import bundles
-
-    from livecut.engine.streams import StreamGroup
-
+@pytest.fixture
+def recurrent(tmp_path):
+    """Of a bundle that takes up to four pictures: alpha is half of red and half of the alpha before."""
     graph = bundles.with_free_batch(bundles.half_of_before())
-    folder = bundles.write_bundle(
-        tmp_path / "model", graph, state=bundles.HALF_STATE, batch=4, free_batch=True
-    )
-    device, manifest = FakeDevice(), Manifest.load(folder)
-    from livecut.engine.backends.openvino import OpenVinoBackend
+    more = {"state": bundles.HALF_STATE, "batch": 4, "free_batch": True}
+    return Manifest.load(bundles.write_bundle(tmp_path / "model", graph, **more))
 
-    group = StreamGroup(
-        lambda: OrtCudaOrCpu(
-            make=lambda: OrtCudaBackend(lambda: device, FakeRuntime(device)), open_meanwhile=OpenVinoBackend
-        ),
-        bound_ms=1e9,
-    )
-    streams = [group.backend()() for _ in range(3)]
-    for stream in streams:
-        opened(stream, manifest, "fp32")
-    assert "up to 4 frames in one inference" in streams[0].info.details
-    buffers, states = [s.new_buffer() for s in streams], [s.begin() for s in streams]
-    for turn in range(6):
-        if turn == 3:
-            device.lose()
-        for stream, buffer in zip(streams, buffers, strict=True):
+
+class Three:
+    """Three streams of one group; every frame is white, so alpha says how many of them are remembered."""
+
+    def __init__(self, make, manifest):
+        self.group = StreamGroup(make, bound_ms=1e9)
+        self.streams = [opened(self.group.backend()(), manifest, "fp32") for _ in range(3)]
+        self.buffers = [stream.new_buffer() for stream in self.streams]
+        self.states = [stream.begin() for stream in self.streams]
+
+    def alphas(self):
+        for stream, buffer in zip(self.streams, self.buffers, strict=True):
             stream.admit()
             buffer.input.fill(1.0)
-        for number, (stream, buffer) in enumerate(zip(streams, buffers, strict=True)):
-            states[number] = stream.submit(buffer, states[number])
-        expected = 1 - 0.5 ** (turn % 3 + 1)  # the memory starts anew on the CPU
-        for stream, buffer in zip(streams, buffers, strict=True):
+        for number, stream in enumerate(self.streams):
+            self.states[number] = stream.submit(self.buffers[number], self.states[number])
+        for stream, buffer in zip(self.streams, self.buffers, strict=True):
             stream.collect(buffer)
-            assert abs(float(buffer.alpha.mean()) - expected) < 1e-2
-    assert group.batches.sizes[3] >= 3
-    assert "one frame after the other" in streams[0].info.details
+        return [float(buffer.alpha.mean()) for buffer in self.buffers]
+
+    @property
+    def details(self):
+        return self.streams[0].info.details
+
+    def close(self):
+        for stream in self.streams:
+            stream.close()
+        self.group.close()
+
+
+def remembering(frames):
+    return pytest.approx([1 - 0.5**frames] * 3, abs=1e-2)
+
+
+def test_streams_in_batches_go_on_when_their_device_is_lost(recurrent, log):
+    device = FakeDevice()
+
+    def on_device():
+        return OrtCudaBackend(lambda: device, FakeRuntime(device))
+
+    three = Three(lambda: OrtCudaOrCpu(make=on_device, open_meanwhile=OpenVinoBackend), recurrent)
+    assert "up to 4 frames in one inference" in three.details
+    assert [three.alphas() for _ in range(3)] == [remembering(n) for n in (1, 2, 3)]
+    assert three.group.batches.sizes == {3: 3}
+    device.lose()
+    assert [three.alphas() for _ in range(3)] == [remembering(n) for n in (1, 2, 3)], "anew, each its own"
+    assert "one frame after the other" in three.details
     assert len(warnings_in(log)) == 1
-    for stream in streams:
-        stream.close()
-    group.close()
+    three.close()
     assert device.closed == 1
+
+
+def test_streams_share_an_engine_that_is_built_meanwhile_and_then_go_together(recurrent, cache):
+    device, may_build, made = FakeDevice(), threading.Event(), []
+    plan = recurrent.model_path.read_bytes()
+    shapes = {"min": [1, 3, 32, 64], "opt": [4, 3, 32, 64], "max": [4, 3, 32, 64]}
+    narrow = {name: [shape[0], 1, *shape[2:]] for name, shape in shapes.items()}
+
+    def build(wanted, path):
+        put(wanted, path.parent, plan=plan, shapes={"image": shapes, "memory": narrow})
+
+    def swapping():
+        made.append(
+            SwappingBackend(
+                cache=cache, build=Builder(may_build, write=build), open_meanwhile=OpenVinoBackend,
+                open_engine=partial(open_tensorrt, api=FakeApi(device), open_device=lambda: device),
+                place=lambda: ORIN,
+            )
+        )  # fmt: skip
+        return made[-1]
+
+    three = Three(swapping, recurrent)
+    assert len(made) == 1
+    assert [three.alphas() for _ in range(2)] == [remembering(1), remembering(2)]
+    assert "one frame after the other" in three.details
+    may_build.set()
+    assert made[0].wait_until_built(PATIENCE_SECONDS)
+    assert [three.alphas() for _ in range(3)] == [remembering(n) for n in (1, 2, 3)], "on the engine, anew"
+    assert three.alphas() == remembering(4)
+    assert "up to 4 frames in one inference" in three.details
+    assert three.group.batches.sizes[3] >= 3
+    three.close()
+    assert device.hazards == []
+
+
+def test_a_plate_is_known_to_its_own_stream_so_each_has_an_engine_of_its_own(tmp_path):
+    folder = bundles.write_bundle(
+        tmp_path / "plate", bundles.red_beside_the_plate(), state=bundles.PLATE_STATE, begins_with="plate"
+    )
+    device, made = FakeDevice(), []
+
+    def on_device():
+        made.append(OrtCudaBackend(lambda: device, FakeRuntime(device)))
+        return made[-1]
+
+    group = StreamGroup(lambda: OrtCudaOrCpu(make=on_device, open_meanwhile=OpenVinoBackend))
+    sessions = []
+    for level in (40, 200):
+        plate = np.full((32, 64, 3), level, np.uint8)
+        sessions.append(Session(folder, backend=group.backend(), plate=plate, size_wh=SIZE_WH))
+    picture = np.full((32, 64, 3), 100, np.uint8)
+    alphas = [int(session.matte(picture, foreground=False).alpha[16, 32]) for session in sessions]
+    assert alphas == pytest.approx([60, 100], abs=1)
+    device.lose()  # the CPU that takes over is shown each stream's plate
+    alphas = [int(session.matte(picture, foreground=False).alpha[16, 32]) for session in sessions]
+    assert alphas == pytest.approx([60, 100], abs=1)
+    assert len(made) == 2
+    for session in sessions:
+        session.close()
+    group.close()
