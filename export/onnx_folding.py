@@ -28,7 +28,9 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
 
     What depends on weights alone is computed now, as are shapes that are known; batch normalisation goes into
     the convolution before it, or becomes one multiplication and one addition where there is none; identities,
-    inference-time dropouts and what nothing uses are left out. Names of inputs and outputs stay.
+    inference-time dropouts and what nothing uses are left out. Limits of a Clip become scalars, as ONNX wants
+    them: not every runtime takes the lists of one number that some files hold. Names of inputs and outputs
+    stay.
     """
     import onnx
 
@@ -48,6 +50,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
         _skip_identities(graph)
         _drop_unused(graph)
     _scale_normalisation(result)
+    _limits_to_scalars(graph)
     _drop_unused(graph)
     del graph.value_info[:]
     return result
@@ -221,6 +224,20 @@ def _scale_normalisation(model: onnx.ModelProto) -> None:
             helper.make_node("Add", [f"{name}_scaled", f"{name}_shift"], [name], node.name or name),
         ]
     _replace_nodes(graph, kept)
+
+
+def _limits_to_scalars(graph: onnx.GraphProto) -> None:
+    known = _constants(graph)
+    for node in graph.node:
+        if node.op_type != "Clip":
+            continue
+        for index, name in enumerate(node.input):
+            if index and name in known and known[name].shape and known[name].size == 1:
+                scalar = f"{name}_scalar"
+                if scalar not in known:
+                    known[scalar] = known[name].reshape(())
+                    _add(graph, scalar, known[scalar])
+                node.input[index] = scalar
 
 
 def _skip_identities(graph: onnx.GraphProto) -> None:

@@ -155,3 +155,51 @@ def test_a_graph_with_a_size_inside_cannot_take_another_batch():
     reshaped.graph.initializer.append(nets.weights("row", [1, 1, 32, 64], np.int64))
     with pytest.raises(ModelError, match=r"cannot take 64x32, 2 pictures at once"):
         apply_shapes(fold(reshaped), nets.MANIFEST, Shapes((64, 32), 2))
+
+
+def clipping(*limits):
+    """Clips of the red channel; each pair of limits with shapes of its own."""
+    names = [[f"low{index}", f"high{index}"] for index in range(len(limits))]
+    steps = ["red", *(f"clipped{index}" for index in range(len(limits) - 1)), "alpha"]
+    nodes = [helper.make_node("Conv", ["image", "pick"], ["red"], kernel_shape=[1, 1])]
+    for index, pair in enumerate(names):
+        nodes.append(helper.make_node("Clip", [steps[index], *pair], [steps[index + 1]]))
+    constants = [nets.weights("pick", [[[[1]], [[0]], [[0]]]])]
+    for pair, values in zip(names, limits, strict=True):
+        constants += [nets.weights(name, value) for name, value in zip(pair, values, strict=True)]
+    return nets.model(nodes, constants)
+
+
+def limits_of(model):
+    dims = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    return [[dims[name] for name in node.input[1:]] for node in model.graph.node if node.op_type == "Clip"]
+
+
+def test_limits_of_a_clip_that_a_file_holds_as_lists_become_scalars(picture):
+    before = clipping(([0.0], [[0.6]]), (0.1, 0.5))
+    after = fold(before)
+    assert limits_of(before) == [[[1], [1, 1]], [[], []]]
+    assert limits_of(after) == [[[], []], [[], []]]
+    assert not {"low0", "high0"} & {tensor.name for tensor in after.graph.initializer}
+    same(clipping((0.0, 0.6), (0.1, 0.5)), after, picture)
+
+
+def test_limits_that_are_computed_stay_scalars():
+    """Constants are folded too, and np.ascontiguousarray gives everything at least one dimension."""
+    model = clipping((0.0, 6.0))
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in ("low0", "high0"):
+        model.graph.initializer.remove(held[name])
+        model.graph.node.insert(0, helper.make_node("Constant", [], [name], value=held[name]))
+    assert limits_of(fold(model)) == [[[], []]]
+
+
+def test_a_new_export_of_a_shipped_model_has_scalar_limits(tmp_path):
+    from livecut.engine.registry import find_bundle
+    from livecut.export import Options, export_model, open_source
+    from livecut.export.onnx_file import read_proto
+
+    (made,) = export_model(open_source(find_bundle("livecut-s")), tmp_path, options=Options(size_wh=(64, 64)))
+    limits = limits_of(read_proto(made.artefact))
+    assert len(limits) > 10
+    assert all(shape == [] for pair in limits for shape in pair)
