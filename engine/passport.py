@@ -199,51 +199,19 @@ class Passport:
 
     # -- is it usable
 
-    def check(
-        self,
-        artefact: Path,
-        source: Path | None = None,
-        *,
-        source_sha256: str | None = None,
-        library: str | None = None,
-        library_version: str | None = None,
-        driver: str | None = None,
-        compute_capability: str | None = None,
-        precision: str | None = None,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> list[str]:
-        """What keeps ``artefact`` from being used, one line each; empty where nothing does.
+    def check(self, artefact: Path, source: Path | None = None) -> list[str]:
+        """What keeps ``artefact`` from being what this passport was issued for; empty where nothing does.
 
-        What is left out is not compared. Nothing is deserialised: the bytes are hashed, the words compared.
-
-        Parameters
-        ----------
-        artefact : Path
-            The file the passport belongs to.
-        source : Path, optional
-            What it should have been made from; ``source_sha256`` where the hash is known already.
-        library, library_version, driver, compute_capability : str, optional
-            What is here. A passport without a driver is not bound to one.
-        precision : str, optional
-            What it should have been built at.
-        shapes : mapping of str to tuple of int, optional
-            Shapes it must take, by the tensor's name: equal to its own, or within its profile.
+        One line each. Nothing is deserialised: the bytes are hashed, also those of ``source``, which it
+        should have been made from. Whether it is of use here is ``differences``.
         """
         problems = self.damage(artefact)
-        if source is not None and source_sha256 is None:
+        if source is not None:
             try:
-                source_sha256 = sha256_of(source)
+                problems += self.differences(source_sha256=sha256_of(source))
             except OSError as error:
                 problems.append(f"{source}: cannot be read: {error.strerror}")
-        return problems + self.differences(
-            source_sha256=source_sha256,
-            library=library,
-            library_version=library_version,
-            driver=driver,
-            compute_capability=compute_capability,
-            precision=precision,
-            shapes=shapes,
-        )
+        return problems
 
     def differences(
         self,
@@ -256,7 +224,21 @@ class Passport:
         precision: str | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> list[str]:
-        """What of ``check`` needs no file: how the artefact differs from what is here and wanted."""
+        """How the artefact differs from what is here and wanted, one line each; words alone are compared.
+
+        What is left out is not compared.
+
+        Parameters
+        ----------
+        source_sha256 : str, optional
+            Of what it should have been made from.
+        library, library_version, driver, compute_capability : str, optional
+            What is here. A passport without a driver is not bound to one.
+        precision : str, optional
+            What it should have been built at.
+        shapes : mapping of str to tuple of int, optional
+            Shapes it must take, by the tensor's name: equal to its own, or within its profile.
+        """
         problems = []
         if source_sha256 is not None and source_sha256 != self.source_sha256:
             problems.append(

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..engine.errors import ModelError
 from .onnx_shapes import shapes_at
-from .runners import Arrays, Runner, module_runner, onnx_runner, open_session
-
-if TYPE_CHECKING:
-    from torch import nn
-
-__all__ = ["Limits", "Parity", "ParityError", "check_parity", "compare", "edge_cases", "open_session"]
+from .runners import Arrays, Runner
 
 # Float32 sums in another order differ by a few 1e-6 per layer; a real mistake is above 1e-2.
 MAX_DIFFERENCE = 1e-3
@@ -226,49 +220,3 @@ def _check_alpha(got: np.ndarray, expected: np.ndarray, where: str) -> None:
             f"{where}: alpha is {low:.3g}..{high:.3g}, outside 0..1 or not finite; the network must end in a "
             "sigmoid or a clamp, or its recipe must say so"
         )
-
-
-# -- one tensor to one tensor, as training exports
-
-
-def edge_cases(height: int, width: int) -> list[np.ndarray]:
-    """The edge pictures as inputs in -1..1, at three shapes: list of float32 (1, 3, h, w)."""
-    return [
-        (picture / np.float32(127.5) - 1)[None]
-        for h, w in ((height, width), (width, height), (64, 96))
-        for picture in edge_pictures(h, w).values()
-    ]
-
-
-def check_parity(
-    module: nn.Module,
-    path: Path,
-    inputs: Iterable[np.ndarray],
-    *,
-    max_difference: float = MAX_DIFFERENCE,
-    max_mean_difference: float = MAX_MEAN_DIFFERENCE,
-) -> Parity:
-    """Run a torch module and the ONNX file made of it on every input and return the difference.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In evaluation mode; one tensor in, one out.
-    path : Path
-        The ONNX file, run with ONNX Runtime on the CPU.
-    inputs : iterable of ndarray of float32, shape (1, 3, H, W)
-
-    Raises
-    ------
-    ParityError
-        If the largest or the mean difference passes its limit, an output is outside 0..1 or not finite.
-    """
-    manifest = {"input": {"name": "image"}, "output": {"name": "alpha"}, "state": []}
-    return compare(
-        module_runner(module, ["image"], ["alpha"]),
-        onnx_runner(Path(path), Path(path).name),
-        (Case(f"input {index}", [image]) for index, image in enumerate(inputs)),
-        manifest,
-        name=Path(path).name,
-        limits=Limits(max_difference, max_mean_difference),
-    )

@@ -91,9 +91,10 @@ def reusable(step: Step) -> Passport | None:
     try:
         passport = Passport.read(step.artefact)
         library, version = step.library or (None, None)
-        problems = passport.check(
-            step.artefact, source_sha256=step.source_sha256(), library=library, library_version=version
+        problems = passport.differences(
+            source_sha256=step.source_sha256(), library=library, library_version=version
         )
+        problems = problems or passport.damage(step.artefact)
     except PassportError as error:
         log.debug("%s: to be made: %s", step.name, error)
         return None

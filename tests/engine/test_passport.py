@@ -66,7 +66,7 @@ def test_what_is_here_and_as_it_was_made_is_usable(artefact, source):
         "precision": "fp16",
         "shapes": {"image": (1, 3, 288, 512)},
     }
-    assert issue(artefact, source).check(artefact, source, **here) == []
+    assert issue(artefact, source).differences(**here) == []
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_what_is_here_and_as_it_was_made_is_usable(artefact, source):
     ],
 )
 def test_each_thing_that_is_another_here_is_said_in_a_line(artefact, source, here, problem):
-    assert issue(artefact, source).check(artefact, source, **here) == [problem]
+    assert issue(artefact, source).differences(**here) == [problem]
 
 
 def test_fixed_shapes_must_be_equal(artefact, source):
     passport = issue(artefact, source, shapes={"image": (1, 3, 32, 64)})
-    assert passport.check(artefact, shapes={"image": (1, 3, 32, 64)}) == []
-    assert passport.check(artefact, shapes={"image": (1, 3, 64, 32)}) == [
+    assert passport.differences(shapes={"image": (1, 3, 32, 64)}) == []
+    assert passport.differences(shapes={"image": (1, 3, 64, 32)}) == [
         "image: takes 1x3x32x64, wanted is 1x3x64x32"
     ]
 
@@ -103,8 +103,8 @@ def test_fixed_shapes_must_be_equal(artefact, source):
 def test_an_engine_for_several_gpus_is_for_each_of_them(artefact, source):
     passport = issue(artefact, source, compute_capability="8.6,8.9, 12.0", driver=None)
     assert passport.compute_capabilities == ("8.6", "8.9", "12.0")
-    assert passport.check(artefact, compute_capability="12.0", driver="any") == []
-    assert passport.check(artefact, compute_capability="7.5") != []
+    assert passport.differences(compute_capability="12.0", driver="any") == []
+    assert passport.differences(compute_capability="7.5") != []
 
 
 def test_another_source_is_seen(artefact, source):
@@ -112,7 +112,7 @@ def test_another_source_is_seen(artefact, source):
     source.write_bytes(b"another network")
     (problem,) = passport.check(artefact, source)
     assert problem.startswith("made from another model.onnx: sha256 ")
-    assert passport.check(artefact, source_sha256="0" * 64)[0].endswith("the one here has 000000000000...")
+    assert passport.differences(source_sha256="0" * 64)[0].endswith("the one here has 000000000000...")
     source.unlink()
     assert passport.check(artefact, source) == [f"{source}: cannot be read: No such file or directory"]
 

@@ -2,8 +2,6 @@
 
 import json
 
-import bundles
-import precision_nets as nets
 import pytest
 from typer.testing import CliRunner
 
@@ -16,18 +14,6 @@ from livecut.engine.manifest import Manifest
 from livecut.engine.passport import Passport
 from livecut.engine.session import Session
 from livecut.export.variants import add_int8
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    made = nets.cutter(channels=16)
-    changes = {"input__mean": [127.5] * 3, "input__std": [127.5] * 3}
-    return bundles.write_bundle(tmp_path / "models" / "cutter", made.graph, **changes)
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return nets.write_pictures(tmp_path / "pictures")
 
 
 def names(folder):
