@@ -39,7 +39,7 @@ def learnt():
 def fine_config(tiny_config):
     return dataclasses.replace(
         tiny_config, name="fine", method="fine", network=SIZES, learns=["decoder.", "joins.", "refiner."],
-        input_sizes=[[128, 64], [64, 128]],
+        input_sizes=[[128, 64]],
     )  # fmt: skip
 
 
