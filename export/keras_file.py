@@ -81,8 +81,8 @@ def open_keras(path: Path) -> KerasFile:
             return _read_archive(path, h5py)
         with h5py.File(path, "r") as file:
             return _read_hdf5(file, path)
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     except OSError as error:
         raise ModelError(
             f"{path}: not a readable HDF5 file: {first_line(error)}; copy or save it again"
@@ -191,6 +191,9 @@ def snake_case(name: str) -> str:
 
 
 def _array(dataset: Any) -> np.ndarray:
+    if dataset.size * 4 > MOST_BYTES:  # a few bytes of a file may claim any shape
+        shape = "x".join(map(str, dataset.shape))
+        raise ModelError(f"weights of {shape} are more than {MOST_BYTES >> 30} GiB; save the model again")
     return np.ascontiguousarray(dataset, np.float32)
 
 

@@ -70,7 +70,9 @@ def check(model: onnx.ModelProto, name: str) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker and the shape inference raise kinds of their own
-        raise ModelError(f"{name}: not a valid ONNX model: {first_line(error)}") from None
+        raise ModelError(
+            f"{name}: not a valid ONNX model: {first_line(error)}; export it again where it is from"
+        ) from None
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -127,9 +129,9 @@ def _rank_line(name: str, what: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that says something."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    """The first line of an error that says something, with the next where it ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _check_versions(model: onnx.ModelProto, name: str) -> None:
@@ -184,9 +186,18 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
                 f"{path.name}: its weights are in {location!r}, which is missing beside it: copy that file "
                 f"to {path.parent}, too"
             )
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        offset, length = (_whole_number(entries.get(key, "0")) for key in ("offset", "length"))
+        if offset is None or length is None:
+            raise ModelError(
+                f"{path.name}: where in {location!r} its weights lie is damaged: expected whole numbers, got "
+                f"{entries.get('offset')!r} and {entries.get('length')!r}; export the network again"
+            )
         if file.stat().st_size < offset + length:
             raise ModelError(
                 f"{path.name}: {location!r} beside it is cut short: {file.stat().st_size} bytes, expected at "
                 f"least {offset + length}; copy it again"
             )
+
+
+def _whole_number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 20 else None

@@ -61,6 +61,7 @@ def convert(source: Source, options: Options, frames: Frames | None, progress: P
     progress("read", 0.0)
     loaded = source.load(options.size_wh)
     name = source.name
+    _check_names(loaded, name)
     shapes = chosen(
         loaded.model, loaded.manifest, size_wh=options.size_wh, batch=options.batch, dynamic=options.dynamic
     )
@@ -76,6 +77,22 @@ def convert(source: Source, options: Options, frames: Frames | None, progress: P
     candidate = onnx_runner(model, name)
     parity = prove(loaded.reference, candidate, manifest, shapes, frames, name, progress, limits)
     return Converted(model, manifest, shapes, loaded, parity, time.perf_counter() - started)
+
+
+def _check_names(loaded: Loaded, name: str) -> None:
+    """Raise ModelError unless the graph has every tensor that the manifest names."""
+    graph, manifest = loaded.model.graph, loaded.manifest
+    states = manifest.get("state", ())
+    for kind, values, wanted in (
+        ("input", graph.input, [manifest["input"]["name"], *(tensor["input"] for tensor in states)]),
+        ("output", graph.output, [manifest["output"]["name"], *(tensor["output"] for tensor in states)]),
+    ):
+        have = [value.name for value in values]
+        if missing := [tensor for tensor in wanted if tensor not in have]:
+            raise ModelError(
+                f"{name}: the manifest names the {kind} {missing[0]!r}, which the graph does not have; it "
+                f"has {', '.join(have) or 'none'}: take the manifest that came with it, or name a --recipe"
+            )
 
 
 def _pruned(loaded: Loaded) -> onnx.ModelProto:

@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 
+import bundles
 import export_nets as nets
 import numpy as np
 import onnx
@@ -92,6 +93,18 @@ def external_elsewhere(path):
     path.write_bytes(model.SerializeToString())
 
 
+def external_damaged(key, value):
+    def write(path):
+        net = nets.foldable(np.random.default_rng(0))
+        onnx.save(net, str(path), save_as_external_data=True, location="weights.bin", size_threshold=0)
+        model = onnx.load(str(path), load_external_data=False)
+        for entry in model.graph.initializer[0].external_data:
+            entry.value = value if entry.key == key else entry.value
+        path.write_bytes(model.SerializeToString())
+
+    return write
+
+
 def opset(version):
     def write(path):
         net = conv_and(helper.make_node("Sigmoid", ["a"], ["alpha"]))
@@ -151,6 +164,9 @@ BAD = {
         external_elsewhere,
         r"'\.\./\.\./etc/passwd', outside its own folder; refused",
     ),
+    "external data begin nowhere": (external_damaged("offset", "here"), r"whole numbers, got 'here' and"),
+    "external data begin before the file": (external_damaged("offset", "-5"), r"whole numbers, got '-5' and"),
+    "external data end far away": (external_damaged("length", "9" * 14), r"is cut short: \d+ bytes"),
     "an opset of long ago": (
         opset(5),
         r"opset 5 is too old: expected 7 to 2\d; export the network again with opset 17",
@@ -160,7 +176,10 @@ BAD = {
         newer_format,
         r"IR version 99, the package onnx .* reads to \d+: pip install --upgrade onnx",
     ),
-    "not valid": (not_valid, r"not a valid ONNX model"),
+    "not valid": (
+        not_valid,
+        r"not a valid ONNX model: .* input 'nothing' of node: name: .*; export it again",
+    ),
     "another archive": (
         other_archive,
         r"an archive that holds no model livecut knows; expected an ONNX model",
@@ -188,6 +207,28 @@ def test_bad_weights_are_one_line_and_nothing_is_written(tmp_path, case):
         export_model(path, tmp_path / "out", recipe=None if path.is_dir() else tmp_path / "any.toml")
     assert caught.value.exit_code in (2, 4)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"state": [{"input": "before", "output": "after", "shape": [1]}]},
+            r"names the input 'before', which the graph does not have; it has image",
+        ),
+        (
+            {"output": {"name": "matte", "range": [0, 1]}},
+            r"names the output 'matte', which the graph does not have; it has alpha: take the manifest that",
+        ),
+    ],
+)
+def test_a_manifest_of_another_graph_is_one_line(tmp_path, changes, message):
+    state = changes.pop("state", ())
+    folder = bundles.write_bundle(tmp_path / "in", bundles.sigmoid_of_sum(), state=state, **changes)
+    with pytest.raises(LivecutError, match=message) as caught:
+        export_model(folder, tmp_path / "out")
+    assert caught.value.exit_code == 4
     assert not (tmp_path / "out").exists()
 
 

@@ -152,7 +152,12 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, layers):
         file["measurements"] = np.zeros(3)
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         archive.writestr("model.weights.h5", b"")
+    with h5py.File(files.write_weights(tmp_path / "claims.h5", layers), "a") as file:
+        shape = (10**6, 10**6, 3, 3)
+        del file["conv2d/conv2d/kernel:0"]
+        file["conv2d"].create_dataset("conv2d/kernel:0", shape, "f4", chunks=(1000, 1000, 3, 3))
     cases = {
+        "claims.h5": r"claims\.h5: weights of 1000000x1000000x3x3 are more than 2 GiB",
         "cut.h5": "not a readable HDF5 file",
         "other.h5": "not Keras's: it holds measurements",
         "bare.keras": "archive without config.json",
