@@ -40,17 +40,19 @@ def backend_class():
     class Program:
         why_not_captured = ""
 
-        def __init__(self, manifest, size_wh):
+        def __init__(self, manifest, size_wh, batch):
             self.manifest, self.nbytes, self.bound = manifest, 4 * size_wh[0] * size_wh[1], {}
+            self.batch = batch
 
         def bind(self, name, pointer):
             self.bound[name] = pointer
 
         def enqueue(self, stream):
-            red = self.bound[self.manifest.input_name]
-            stream.copy(self.bound[self.manifest.output_name], red, self.nbytes)
-            for tensor in self.manifest.state:
-                stream.copy(self.bound[tensor.output], red, self.nbytes)
+            outputs = [self.manifest.output_name, *(tensor.output for tensor in self.manifest.state)]
+            for row in range(self.batch):
+                red = self.bound[self.manifest.input_name] + 3 * row * self.nbytes
+                for name in outputs:
+                    stream.copy(self.bound[name] + row * self.nbytes, red, self.nbytes)
 
         def free(self):
             self.bound.clear()
@@ -61,8 +63,11 @@ def backend_class():
         def _load(self, device, manifest, precision, threads):
             self._module = device.load_module(IMAGE)
 
-        def _program(self):
-            return Program(self._manifest, self._size_wh)
+        def _takes(self):
+            return self.batch, ""
+
+        def _program(self, batch=1):
+            return Program(self._manifest, self._size_wh, batch)
 
         def _unload(self):
             pass

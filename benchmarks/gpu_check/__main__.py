@@ -12,14 +12,16 @@ import datetime
 import faulthandler
 import json
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.results import MISS, UNSURE, write
 
 from . import page
-from .results import NO_DEVICE, NOT_RUN, PASSED, NotRun, Report, whole
+from .results import FAILED, NO_DEVICE, NOT_RUN, PASSED, TIMED_OUT, NotRun, Report, whole
 from .runner import run_stage
 from .stages import STAGES, Stage, stage_named
 
@@ -77,16 +79,36 @@ def run_all(stages: list[Stage], settings: dict[str, object]) -> list[Report]:
 
 
 def run_here(stage: Stage, settings: dict[str, object], result: Path) -> int:
-    """The stage's own process: run it, and write its report whole or not at all."""
+    """The stage's own process: run it, and write its report whole or not at all.
+
+    What was measured before an error, or before time was up, is kept.
+    """
     faulthandler.enable()
+    report = Report(stage.name, stage.title)
+
+    def write_report() -> None:
+        partial = result.with_suffix(".partial")
+        partial.write_text(json.dumps(report.to_json(), default=str), encoding="utf-8")
+        partial.replace(result)
+
+    def time_is_up(number: int, frame: object) -> None:
+        report.status = TIMED_OUT
+        write_report()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, time_is_up)
     try:
-        report = stage.run(settings)
-    except NotRun as why:
-        report = Report(stage.name, stage.title, NOT_RUN, str(why))
-    partial = result.with_suffix(".partial")
-    partial.write_text(json.dumps(report.to_json(), default=str), encoding="utf-8")
-    partial.replace(result)
+        stage.run(settings, report)
+    except (NotRun, ModuleNotFoundError) as why:
+        report.reason = str(why) if isinstance(why, NotRun) else f"the package {why.name} is missing"
+        report.checks, report.figures = [each for each in report.checks if not each.passed], []
+        report.status = FAILED if report.checks else NOT_RUN
+    except Exception as error:
+        traceback.print_exc()
+        report.status, report.reason = FAILED, f"{type(error).__name__}: {error}"
+    write_report()
     sys.stdout.flush()
+    sys.stderr.flush()
     # A GPU library may hang or crash while the interpreter winds down; the result is already safe.
     os._exit(0)
 

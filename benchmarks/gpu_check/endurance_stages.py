@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psutil
-
 from livecut.engine.cuda import Device
 from livecut.engine.errors import BackendError, DeviceLost, OutOfDeviceMemory, WrongDevice
 from livecut.kernels.cuda import Launch, get_module
@@ -26,6 +24,8 @@ DEVICE_SLACK, HOST_SLACK = 2 * MIB, 16 * MIB
 def leaks(report: Report, settings: dict[str, Any]) -> None:
     """Memory of device and host after warm-up and after 10,000 frames, and after everything is given back."""
     count = settings.get("frames") or (FRAMES // 10 if settings.get("quick") else FRAMES)
+    import psutil
+
     process = psutil.Process()
     with opened(report, settings) as here:
         before_paths = here.device.memory_info()[0]
@@ -76,7 +76,10 @@ def faults(report: Report, settings: dict[str, Any]) -> None:
 def _provoked(
     make: Callable[[], Device], image: bytes, provoke: Callable[[Device, bytes], None], wanted: type
 ) -> tuple[str, bool]:
-    device = make()
+    try:
+        device = make()
+    except BackendError as error:
+        return f"the device cannot be opened: {error}", False
     try:
         with device.activate():
             provoke(device, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ def build_engines(report: Report, settings: dict[str, Any]) -> None:
                 found = built.precisions
                 said = f"{found.found} by {found.evidence}, {built.bytes} bytes, {built.build_seconds:.1f} s"
                 report.checks.append(Check(what, found.found == precision, said=said))
+
+
+def opens(report: Report, settings: dict[str, Any]) -> None:
+    """Which engine this GPU has. One that must be built first is built here, and kept for what follows."""
+    started = time.perf_counter()
+    engine = open_engine(report, settings)
+    try:
+        report.facts["seconds to open"] = round(time.perf_counter() - started, 2)
+        report.checks.append(Check("an engine runs on this GPU", True, said=str(engine.backend.info)))
+    finally:
+        engine.close()
 
 
 def parity(report: Report, settings: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +12,11 @@ from livecut.engine import registry
 from livecut.engine.backends import select_backend, why_not
 from livecut.engine.backends.base import Backend
 from livecut.engine.backends.device_backend import DeviceBackend
-from livecut.engine.errors import BackendError, LivecutError
+from livecut.engine.errors import LivecutError
 from livecut.engine.manifest import Manifest
 
 from .gpu import open_gpu
-from .results import NotRun, Report
+from .results import Check, NotRun, Report
 
 
 class Engine:
@@ -68,17 +69,25 @@ def open_engine(report: Report, settings: dict[str, Any]) -> Engine:
     for name, make in candidates.items():
         try:
             backend = make()
+            backend.batch = settings.get("batch", 1)
             try:
                 backend.open(manifest, size_wh, precision="auto", threads=1)  # type: ignore[arg-type]
             except BaseException:
                 backend.close()
                 raise
-        except (NotRun, LivecutError, BackendError) as error:
+        except (NotRun, LivecutError) as error:
             tried.append(f"{name}: {error}")
             continue
+        except Exception as error:  # a library's own, which livecut should have made its own: told, not fatal
+            traceback.print_exc()
+            said = f"{type(error).__name__}: {error}"
+            tried.append(f"{name}: {said}")
+            report.checks.append(Check(f"{name}: what fails is an error of livecut's", False, said=said))
+            continue
         engine = Engine(backend, manifest, size_wh)  # type: ignore[arg-type]
-        with backend.thread_context():
-            engine.inside  # noqa: B018  raises where frames would not run on the GPU
+        if backend.at_once == 1:
+            with backend.thread_context():
+                engine.inside  # noqa: B018  raises where frames would not run on the GPU
         info = backend.info
         report.facts |= {
             "engine": str(info), "details": info.details, "model": f"{manifest.name} {manifest.version}",
@@ -130,6 +139,6 @@ _CANDIDATES: dict[str, Callable[[], Backend]] = {
 }
 
 
-def model_file(settings: dict[str, Any]) -> Path:
-    """The ONNX file of the model."""
-    return _model(settings).model_path
+def model_folder(settings: dict[str, Any]) -> Path:
+    """The folder of the model's bundle."""
+    return _model(settings).folder

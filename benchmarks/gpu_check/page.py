@@ -82,6 +82,19 @@ def figure_row(figure: dict[str, Any]) -> list[str]:
 FIGURE_HEADS = ("Figure", "Measured", "95 % interval", "Floor", "x floor", "Goal", "Verdict")
 
 
+def goal_row(goal: dict[str, Any]) -> list[str]:
+    """Cells: the goal, what was measured, verdict, why not."""
+    measured = "; ".join(
+        f"{each['what']}: {number(each['value'], each['unit'])} "
+        f"({number(each['low'], '').strip()} to {number(each['high'], '').strip()})"
+        for each in goal["figures"]
+    )
+    return [goal["goal"], measured or f"stage {goal['stage']}", goal["verdict"], goal["reason"]]
+
+
+GOAL_HEADS = ("Goal", "Measured", "Verdict", "")
+
+
 def check_row(check: dict[str, Any]) -> list[str]:
     """Cells: what, error, limit, said, verdict."""
     shown = ["" if check[name] is None else f"{check[name]:.4g}" for name in ("error", "limit")]
@@ -94,6 +107,7 @@ CHECK_HEADS = ("Check", "Error", "Limit", "", "")
 def as_markdown(data: dict[str, Any]) -> str:
     """The page as Markdown."""
     lines = [f"# GPU check: {title(data)}", "", f"{_when(data)}. {headline(data)}.", ""]
+    lines += ["## Goals", "", *_table(GOAL_HEADS, [goal_row(each) for each in data["goals"]])]
     for stage in data["stages"]:
         lines += [f"## {stage['title']}: {stage['status']}", ""]
         if stage["reason"]:
@@ -128,13 +142,15 @@ def as_html(data: dict[str, Any]) -> str:
         f'<div class="tile"><b class="{mark}">{count}</b>{html.escape(name)}</div>'
         for count, name, mark in tiles
     )
+    goals = _html_table(GOAL_HEADS, [goal_row(each) for each in data["goals"]], set())
     sections = "\n".join(_section(stage) for stage in data["stages"])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>GPU check: {html.escape(title(data))}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>GPU check</h1><p class=lead>GPU: {html.escape(title(data))}<br>{html.escape(_when(data))}</p>\n"
-        f'<div class="tiles">{shown}</div>\n{sections}\n</body></html>\n'
+        f'<div class="tiles">{shown}</div>\n<section><h2>Goals</h2>{goals}</section>\n'
+        f"{sections}\n</body></html>\n"
     )
 
 

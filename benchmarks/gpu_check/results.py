@@ -18,6 +18,27 @@ STATUSES = (PASSED, FAILED, NOT_RUN, CRASHED, TIMED_OUT, BAD_RESULT)
 NO_DEVICE = "no CUDA device"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """One of the check's goals: every figure of ``stage`` that ends in ``figure`` is held to it."""
+
+    goal: str
+    stage: str
+    figure: str
+
+
+GOALS = (
+    Wanted("whole pipeline >= 0.95x the engine's own throughput", "pipeline",
+           "throughput over the engine's own"),
+    Wanted("host to host p50 <= 1.15x (copy in + engine + copy out)", "pipeline",
+           "host to host over copies and engine"),
+    Wanted("one graph p50 >= 1.3x lower than stream launches", "graph", "stream launches over one graph"),
+    Wanted("pre and post add <= 12 % of the engine's time or 30 us at 1080p", "pipeline",
+           "1080p: added by pre and post"),
+    Wanted(">= 40x a serial eager-PyTorch FP16 loop", "torch", "the loop's time over livecut's"),
+)  # fmt: skip
+
+
 class NotRun(Exception):
     """A stage cannot run here; the message says what is missing."""
 
@@ -126,6 +147,26 @@ class Report:
         return report
 
 
+def goals_of(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """A line for each goal: the worst of its figures with its verdict, or why there is none."""
+    lines: list[dict[str, Any]] = []
+    for wanted in GOALS:
+        report = next((each for each in reports if each.name == wanted.stage), None)
+        line = {"goal": wanted.goal, "stage": wanted.stage, "verdict": NOT_RUN, "reason": "", "figures": []}
+        lines.append(line)
+        if report is None:
+            line["reason"] = "its stage was not asked for"
+            continue
+        found = [each for each in report.figures if each.what.endswith(wanted.figure)]
+        line["reason"] = report.reason
+        if found:
+            line["verdict"] = max((each.verdict for each in found), key=(PASS, UNSURE, MISS).index)
+            line["figures"] = [each.to_json() for each in found]
+        elif not report.reason:
+            line["reason"] = f"the stage {report.status} without that figure"
+    return lines
+
+
 def whole(reports: Sequence[Report], machine: dict[str, Any], date: str, quick: bool) -> dict[str, Any]:
     """The whole run as one object."""
     goals = [each for report in reports for each in report.figures if each.verdict != SHOWN]
@@ -135,5 +176,6 @@ def whole(reports: Sequence[Report], machine: dict[str, Any], date: str, quick: 
             **{status: sum(report.status == status for report in reports) for status in STATUSES},
             "goals": {name: sum(each.verdict == name for each in goals) for name in (PASS, UNSURE, MISS)},
         },
+        "goals": goals_of(reports),
         "stages": [report.to_json() for report in reports],
     }  # fmt: skip

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from .results import BAD_RESULT, CRASHED, TIMED_OUT, Report
+from .results import BAD_RESULT, CRASHED, FAILED, TIMED_OUT, Report
 from .stages import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +83,13 @@ def _tail(log: Path) -> str:
 def _read(stage: Stage, result: Path, code: int | None, limit: float, tail: str) -> Report:
     facts = {"output": tail} if tail else {}
     if code is None:
-        return Report(stage.name, stage.title, TIMED_OUT, f"not done after {limit:g} s, ended", facts=facts)
+        report = Report(stage.name, stage.title, TIMED_OUT, f"not done after {limit:g} s, ended", facts=facts)
+        if result.is_file():  # what it had when its time was up
+            with suppress(OSError, ValueError):
+                so_far = Report.from_json(json.loads(result.read_text(encoding="utf-8")))
+                report.figures, report.checks = so_far.figures, so_far.checks
+                report.facts = {**so_far.facts, **facts}
+        return report
     if code < 0:
         name = signal.Signals(-code).name
         return Report(stage.name, stage.title, CRASHED, f"the process died of {name}", facts=facts)
@@ -95,4 +102,6 @@ def _read(stage: Stage, result: Path, code: int | None, limit: float, tail: str)
         return Report(stage.name, stage.title, BAD_RESULT, str(error), facts=facts)
     if report.name != stage.name:
         return Report(stage.name, stage.title, BAD_RESULT, f"a report of {report.name!r}", facts=facts)
+    if report.status == FAILED:
+        report.facts |= facts
     return report

@@ -20,13 +20,12 @@ class Stage:
     limit_seconds: float
     needs_gpu: bool = True
 
-    def run(self, settings: dict[str, Any]) -> Report:
-        """Run it here; raises what the stage raises."""
+    def run(self, settings: dict[str, Any], report: Report) -> None:
+        """Run it here, into ``report``; raises what the stage raises."""
         module, _, name = self.function.partition(":")
         package = __package__ if module.startswith(".") else None
-        report = Report(self.name, self.title)
         getattr(importlib.import_module(module, package), name)(report, settings)
-        return report.judged()
+        report.judged()
 
 
 STAGES = (
@@ -35,15 +34,17 @@ STAGES = (
     Stage("emulated", "CUDA kernels against the specification, emulated", ".host_stages:emulated", 600,
           False),
     Stage("engines", "Engines build for other GPUs", ".engine_stages:build_engines", 600, False),
-    Stage("fake-device", "Order and lifetime, on a fake device", ".host_stages:fake_device", 300, False),
+    Stage("fake-device", "Order and lifetime, on a fake device", ".host_stages:fake_device", 600, False),
     Stage("kernels", "CUDA kernels against the specification, on the GPU", ".kernel_stages:numerics", 300),
     Stage("copies", "Pinned against pageable copies", ".copy_stages:copies", 120),
     Stage("kernel-times", "Each kernel beside its floor", ".kernel_stages:times", 180),
+    Stage("engine", "An engine opens, or is built", ".engine_stages:opens", 600),
     Stage("parity", "The engine against ONNX", ".engine_stages:parity", 300),
     Stage("graph", "One graph a frame against stream launches", ".frame_stages:graph", 180),
     Stage("overlap", "Copies and engine at the same time", ".frame_stages:overlap", 180),
     Stage("pipeline", "Whole frames at 720p, 1080p and 4K", ".frame_stages:pipeline", 300),
     Stage("streams", "Streams in parallel", ".frame_stages:streams", 300),
+    Stage("batches", "Frames of several streams in one inference", ".batch_stage:batches", 600),
     Stage("torch", "Beside a serial eager-PyTorch FP16 loop", ".torch_stage:serial_loop", 300),
     Stage("leaks", "10,000 frames, and nothing is lost", ".endurance_stages:leaks", 600),
     Stage("faults", "Faults: one clear error, and life goes on", ".endurance_stages:faults", 300),

@@ -79,14 +79,18 @@ class TorchBackend(DeviceBackend):
         self._graph: TorchGraph | None = TorchGraph(manifest.model_path, self.device_name, half=self.half)
         self._version = torch.__version__
 
+    def _takes(self) -> tuple[int, str]:
+        return self.batch, ""
+
     def _program(self, batch: int = 1) -> Program:
         width, height = self._size_wh
         shapes: dict[str, tuple[int, ...]] = {
-            self._manifest.input_name: (1, 3, height, width),
-            self._manifest.output_name: (1, 1, height, width),
+            self._manifest.input_name: (batch, 3, height, width),
+            self._manifest.output_name: (batch, 1, height, width),
         }
         for tensor in self._manifest.state:
-            shapes[tensor.input] = shapes[tensor.output] = tensor.shape_for(self._size_wh)
+            shape = tensor.shape_for(self._size_wh)
+            shapes[tensor.input] = shapes[tensor.output] = (batch * shape[0], *shape[1:])
         assert self._graph is not None
         return self.program_class(self._graph, shapes)
 

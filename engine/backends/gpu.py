@@ -24,6 +24,8 @@ def why_not(name: str) -> str:
         _CHECKS[name](gpu)
     except BackendError as error:
         return str(error)
+    except Exception as error:  # a library that breaks when looked at must not take the others with it
+        return f"its package does not load: {type(error).__name__}: {' '.join(str(error).split())}"
     return ""
 
 

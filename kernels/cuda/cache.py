@@ -14,8 +14,10 @@ def folder() -> Path:
     chosen = os.environ.get("LIVECUT_CACHE")
     if chosen:
         return Path(chosen) / "kernels"
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError:  # the kernels need nothing but a driver and a compiler
+        return Path.home() / ".cache" / "livecut" / "kernels"
     return Path(platformdirs.user_cache_dir("livecut")) / "kernels"
 
 

@@ -17,6 +17,7 @@ from benchmarks.gpu_check.results import (
     BAD_RESULT,
     CRASHED,
     FAILED,
+    GOALS,
     NOT_RUN,
     PASSED,
     TIMED_OUT,
@@ -293,9 +294,10 @@ def test_without_a_gpu_nothing_is_measured(tmp_path):
     for stage in data["stages"]:
         assert (stage["status"], stage["figures"], stage["checks"]) == (NOT_RUN, [], [])
         assert stage["reason"].startswith("no CUDA device")
-    assert not re.search(
-        r"\d+(\.\d+)? (ms|us|GB/s|fps)", (tmp_path / "gpu-check.md").read_text(encoding="utf-8")
-    )
+    text = (tmp_path / "gpu-check.md").read_text(encoding="utf-8")
+    stages = text.partition("## Pinned against pageable copies")[2]  # behind the goals, which say numbers
+    assert "no CUDA device" in stages
+    assert not re.search(r"\d+(\.\d+)? (ms|us|GB/s|fps)", stages)
 
 
 def test_a_stage_in_its_own_process_writes_its_report_whole(tmp_path):
@@ -314,10 +316,135 @@ def test_not_run_is_for_what_is_missing(monkeypatch, tmp_path):
     def missing(report, settings):
         raise NotRun("no such thing")
 
+    found = run_stage_here(monkeypatch, tmp_path, missing)
+    assert (found.status, found.reason) == (NOT_RUN, "no such thing")
+
+
+def run_stage_here(monkeypatch, tmp_path, function):
     from benchmarks.gpu_check import host_stages
 
-    monkeypatch.setattr(host_stages, "environment", missing)
+    monkeypatch.setattr(host_stages, "environment", function)
     monkeypatch.setattr(command.os, "_exit", lambda code: None)
+    monkeypatch.setattr(command.signal, "signal", lambda number, handler: None)
     command.run_here(stage_named("environment"), {}, tmp_path / "result.json")
-    written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert (written["status"], written["reason"]) == (NOT_RUN, "no such thing")
+    return Report.from_json(json.loads((tmp_path / "result.json").read_text(encoding="utf-8")))
+
+
+def test_what_was_measured_before_an_error_is_kept(monkeypatch, tmp_path, capfd):
+    def breaks(report, settings):
+        report.figures.append(figure("time", "ms", [1.0, 2.0, 3.0]))
+        raise TypeError("a null pointer")
+
+    found = run_stage_here(monkeypatch, tmp_path, breaks)
+    assert (found.status, found.reason) == (FAILED, "TypeError: a null pointer")
+    assert [each.what for each in found.figures] == ["time"]
+    assert "in breaks" in capfd.readouterr().err
+
+
+def test_a_package_that_is_missing_is_a_stage_that_is_not_run(monkeypatch, tmp_path):
+    def needs(report, settings):
+        import no_such_package  # noqa: F401
+
+    found = run_stage_here(monkeypatch, tmp_path, needs)
+    assert (found.status, found.reason) == (NOT_RUN, "the package no_such_package is missing")
+
+
+def test_a_bug_that_was_seen_is_not_hidden_by_not_running(monkeypatch, tmp_path):
+    def seen(report, settings):
+        report.checks += [Check("fine", True), Check("a bug", False)]
+        raise NotRun("nothing is left to try")
+
+    found = run_stage_here(monkeypatch, tmp_path, seen)
+    assert (found.status, found.reason) == (FAILED, "nothing is left to try")
+    assert [check.what for check in found.checks] == ["a bug"]
+
+
+def test_what_a_stage_had_when_its_time_was_up_is_kept(run):
+    """A stage that is asked to end writes what it has; its process is a stand-in."""
+    had = {**GOOD, "status": TIMED_OUT, "facts": {"seen": 1}, "checks": [CHECK]}
+    body = f"""
+signal.signal(signal.SIGTERM, lambda *_: (write({json.dumps(json.dumps(had))}), os._exit(0)))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+    report = run(body, limit=3.0)
+    assert (report.status, report.reason) == (TIMED_OUT, "not done after 3 s, ended")
+    assert [check.what for check in report.checks] == ["it holds"]
+    assert report.facts == {"seen": 1, "output": "ready"}
+
+
+CHECK = {"what": "it holds", "passed": True, "error": None, "limit": None, "said": ""}
+
+
+def test_the_real_process_writes_what_it_has_when_it_is_ended(tmp_path):
+    script = tmp_path / "stage.py"
+    script.write_text(ENDLESS.format(root=str(ROOT), result=str(tmp_path / "result.json")), encoding="utf-8")
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.wait(20) == 0
+    process.stdout.close()
+    found = Report.from_json(json.loads((tmp_path / "result.json").read_text(encoding="utf-8")))
+    assert (found.status, found.facts) == (TIMED_OUT, {"seen": 1})
+
+
+ENDLESS = """
+import signal, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from benchmarks.gpu_check import __main__ as command, host_stages
+from benchmarks.gpu_check.stages import stage_named
+def endless(report, settings):
+    report.facts["seen"] = 1
+    print("ready", flush=True)
+    while True:
+        signal.pause()
+host_stages.environment = endless
+command.run_here(stage_named("environment"), {{}}, Path({result!r}))
+"""
+
+
+# -- goals
+
+
+def goals(*reports):
+    return {line["goal"]: line for line in whole(list(reports), {}, "today", False)["goals"]}
+
+
+def test_every_goal_has_a_line_also_where_nothing_was_measured():
+    lines = goals(Report("pipeline", "P", NOT_RUN, "no CUDA device: none"))
+    assert len(lines) == 5
+    assert {line["verdict"] for line in lines.values()} == {NOT_RUN}
+    by_stage = {line["stage"]: line["reason"] for line in lines.values()}
+    assert by_stage["pipeline"] == "no CUDA device: none"
+    assert by_stage["graph"] == "its stage was not asked for"
+    data = whole([Report("pipeline", "P", NOT_RUN, "no CUDA device: none")], {}, "today", False)
+    for text in (page.as_markdown(data), page.as_html(data)):
+        assert text.count("its stage was not asked for") == 2
+        assert "40x a serial eager-PyTorch FP16 loop" in text
+
+
+def test_a_goal_is_as_good_as_its_worst_figure():
+    at = {"target": 0.95}
+    figures = [
+        Figure(f"{size}: throughput over the engine's own", "x", value, value - 0.02, value, 9, **at)
+        for size, value in (("720p", 0.99), ("1080p", 0.96), ("4K", 0.99))
+    ]
+    lines = goals(Report("pipeline", "P", figures=figures), Report("graph", "G", FAILED, "a bug"))
+    line = next(line for goal, line in lines.items() if "throughput" in goal)
+    assert line["verdict"] == "unsure"
+    assert [each["what"][:4] for each in line["figures"]] == ["720p", "1080", "4K: "]
+    assert next(line for goal, line in lines.items() if "graph" in goal)["reason"] == "a bug"
+
+
+def test_the_figures_that_goals_ask_for_are_those_that_stages_make():
+    """By their names in the sources, as no GPU is here to make them."""
+    sources = "".join(
+        (ROOT / "benchmarks" / "gpu_check" / name).read_text(encoding="utf-8")
+        for name in ("frame_stages.py", "torch_stage.py")
+    )
+    for wanted in GOALS:
+        assert wanted.stage in {stage.name for stage in STAGES}
+        name = wanted.figure.removeprefix("1080p: ")
+        assert name in sources, wanted.figure

@@ -15,6 +15,7 @@ import software_gpu
 pytest.importorskip("psutil", reason="the check reads memory through psutil")
 
 from benchmarks.gpu_check import (
+    batch_stage,
     copy_stages,
     endurance_stages,
     engine_stages,
@@ -176,6 +177,84 @@ def test_streams_are_doubled_until_they_are_late(settings):
     frame_stages.streams(found, {**settings, "most_streams": 2})
     assert "streams that hold 30 fps" in found.facts
     assert found.figures
+
+
+def test_an_engine_that_opens_is_named(settings):
+    found = report()
+    engine_stages.opens(found, settings)
+    assert_passed(found, [])
+    assert found.facts["engine"].startswith("copying on Software GPU")
+    assert found.facts["seconds to open"] >= 0
+
+
+def test_a_library_that_breaks_is_told_and_the_next_one_measured(settings, monkeypatch):
+    from benchmarks.gpu_check import engines
+
+    def breaks():
+        raise TypeError("a null pointer")
+
+    monkeypatch.setattr(engines, "_CANDIDATES", {"broken": breaks, "given": settings.pop("backend")})
+    monkeypatch.setattr(engines, "open_gpu", settings["open_device"])
+    found = report()
+    engine_stages.opens(found, settings)
+    assert found.judged().status == "failed"
+    assert found.reason == "broken: what fails is an error of livecut's"
+    assert found.checks[0].said == "TypeError: a null pointer"
+    assert found.facts["engine"].startswith("copying")
+
+
+def test_streams_in_one_inference_are_timed_beside_turns(either):
+    found = report()
+    batch_stage.batches(found, either)
+    assert_passed(
+        found, ["4 streams one after the other", "4 streams in one inference", "over one inference"]
+    )
+    assert "together and alone" in found.checks[0].what
+    assert "up to 4 frames in one CUDA graph" in found.facts["details"]
+
+
+def test_streams_that_get_anothers_alpha_are_found(settings, monkeypatch):
+    from livecut.engine.backends.device_batches import DeviceBatches
+
+    submit = DeviceBatches.submit
+
+    def swapped(self, buffers, states):
+        for buffer in buffers[1:]:
+            buffer.input[...] = buffers[0].input
+        return submit(self, buffers, states)
+
+    monkeypatch.setattr(DeviceBatches, "submit", swapped)
+    found = report()
+    batch_stage.batches(found, settings)
+    assert found.judged().status == "failed"
+
+
+def test_an_engine_that_takes_one_frame_at_a_time_is_not_timed_in_batches(settings):
+    kind = software_gpu.backend_class()
+
+    class One(kind):
+        def _takes(self):
+            return 1, "one alone"
+
+    with pytest.raises(NotRun, match="copying: one alone"):
+        batch_stage.batches(report(), {**settings, "backend": lambda: One(settings["open_device"])})
+
+
+def test_a_device_that_cannot_be_opened_any_more_is_a_failed_check(settings):
+    from livecut.engine.errors import DeviceLost
+
+    opened = []
+
+    def make():
+        if opened:
+            raise DeviceLost("gone for good")
+        opened.append(settings["open_device"]())
+        return opened[0]
+
+    found = report()
+    endurance_stages.faults(found, {**settings, "open_device": make})
+    assert found.judged().status == "failed"
+    assert any("the device cannot be opened: gone for good" in check.said for check in found.checks)
 
 
 def test_frames_leave_nothing_behind(settings):

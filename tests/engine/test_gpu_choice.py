@@ -108,3 +108,15 @@ def test_a_real_gpu_serves_a_model(tiny_model):
         assert session.info.device.startswith(("NVIDIA", "Tesla", "Quadro", "Orin", "GeForce"))
         difference = np.abs(session.cut(picture).astype(int) - referee.cut(picture))
         assert difference.max() <= 2
+
+
+def test_a_library_that_breaks_when_looked_at_does_not_take_the_others_with_it(machine, monkeypatch):
+    machine(RTX)
+
+    def breaks(found):
+        raise RuntimeError("CUDA initialization failure\nwith error: 35")
+
+    monkeypatch.setitem(gpu._CHECKS, "tensorrt", breaks)
+    make, reason = select_backend("auto")
+    assert make()[0] == "onnxruntime-cuda"
+    assert "its package does not load: RuntimeError: CUDA initialization failure with error: 35" in reason
