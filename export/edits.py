@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -70,6 +71,28 @@ def _plain_constant(name: str, attribute: onnx.AttributeProto):  # type: ignore[
     if name == "value_ints":
         return np.array(attribute.ints, np.int64)
     return None
+
+
+class Names:
+    """Names for new tensors of a graph: as wanted, or with a number behind where the graph has that already.
+
+    Called twice with the same, it gives the same.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self._taken = {tensor.name for tensor in graph.initializer}
+        self._taken.update(value.name for value in (*graph.input, *graph.output))
+        self._taken.update(name for node in graph.node for name in (*node.input, *node.output))
+        self._given: dict[str, str] = {}
+
+    def __call__(self, wanted: str) -> str:
+        if wanted not in self._given:
+            numbered = (f"{wanted}_{number}" for number in itertools.count(2))
+            free = next(name for name in itertools.chain([wanted], numbered) if name not in self._taken)
+            self._given[wanted] = free
+            self._taken.add(free)
+        return self._given[wanted]
 
 
 def has_subgraph(node: onnx.NodeProto) -> bool:

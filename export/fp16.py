@@ -221,6 +221,7 @@ class _Rewriter:
         self.single = {value.name: value.name for value in graph.input if value.name not in self.weights}
         self.single.update({name: name for name in self.weights})
         self.nodes: list[onnx.NodeProto] = []
+        self.name = edits.Names(model)
         self.casts = 0
 
     def run(self) -> tuple[onnx.ModelProto, int]:
@@ -252,7 +253,7 @@ class _Rewriter:
             if not half:
                 self.single[name] = name
             elif name in self.outputs:
-                node.output[position] = self.half[name] = f"{name}_half"
+                node.output[position] = self.half[name] = self.name(f"{name}_half")
             else:
                 self.half[name] = name
         if half:
@@ -272,11 +273,12 @@ class _Rewriter:
             import onnx
 
             array = _as_half(onnx.numpy_helper.to_array(self.weights[name]))
-            known[name] = f"{name}_half"
+            known[name] = self.name(f"{name}_half")
             self.model.graph.initializer.append(onnx.numpy_helper.from_array(array, known[name]))
             return known[name]
         # an output of the graph may be read in float32 inside as well: it is then cast to its own name
-        target = f"{name}_half" if half else name if name in self.outputs else f"{name}_single"
+        own = not half and name in self.outputs
+        target = name if own else self.name(f"{name}_{'half' if half else 'single'}")
         self._cast(other[name], target, to_half=half)
         known[name] = target
         return target

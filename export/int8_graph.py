@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .edits import Names
 from .ranges import BINS, TensorRange
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class _Writer:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.points = readable(model, layers)
+        self.name = Names(model)
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph
@@ -145,7 +147,7 @@ class _Writer:
             if not read_floats:
                 for position, name in enumerate(node.input):
                     if name in self.points:
-                        node.input[position] = f"{name}_bytes_float"
+                        node.input[position] = self.name(f"{name}_bytes_float")
             if node.name in self.layers:
                 made.append(self._weight(node))
             made.append(node)
@@ -165,22 +167,16 @@ class _Writer:
 
         step = step_for(self.ranges[name], self.flavour)
         zero = np.array(step.zero, np.int8 if step.signed else np.uint8)
-        constants = [f"{name}_scale", f"{name}_zero"]
+        constants = [self.name(f"{name}_scale"), self.name(f"{name}_zero")]
         self._add(constants[0], np.float32(step.scale))
         if self._needed(zero):
             self._add(constants[1], zero)
         else:
             del constants[1]
+        inside, outside = self.name(f"{name}_bytes"), self.name(f"{name}_bytes_float")
         return [
-            helper.make_node(
-                "QuantizeLinear", [name, *constants], [f"{name}_bytes"], name=f"{name}_quantize"
-            ),
-            helper.make_node(
-                "DequantizeLinear",
-                [f"{name}_bytes", *constants],
-                [f"{name}_bytes_float"],
-                name=f"{name}_dequantize",
-            ),
+            helper.make_node("QuantizeLinear", [name, *constants], [inside], name=f"{name}_quantize"),
+            helper.make_node("DequantizeLinear", [inside, *constants], [outside], name=f"{name}_dequantize"),
         ]
 
     def _weight(self, node: onnx.NodeProto) -> onnx.NodeProto:
@@ -194,20 +190,21 @@ class _Writer:
         shaped = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
         quantised = np.clip(np.rint(array / shaped), -127, 127).astype(np.int8)
         prefix = f"{node.name}.weight"
-        self._add(f"{prefix}_int8", quantised)
-        self._add(f"{prefix}_scale", scale.astype(np.float32))
-        constants = [f"{prefix}_scale", f"{prefix}_zero"]
+        inside, outside = self.name(f"{prefix}_int8"), self.name(f"{prefix}_float")
+        constants = [self.name(f"{prefix}_scale"), self.name(f"{prefix}_zero")]
+        self._add(inside, quantised)
+        self._add(constants[0], scale.astype(np.float32))
         zero = np.zeros(scale.shape, np.int8)
         if self._needed(zero):
             self._add(constants[1], zero)
         else:
             del constants[1]
-        node.input[1] = f"{prefix}_float"
+        node.input[1] = outside
         self._correct_bias(node, quantised * shaped - array)
         return helper.make_node(
             "DequantizeLinear",
-            [f"{prefix}_int8", *constants],
-            [f"{prefix}_float"],
+            [inside, *constants],
+            [outside],
             name=f"{prefix}_dequantize",
             axis=axis,
         )
@@ -230,7 +227,7 @@ class _Writer:
         shift = (error.reshape(out, per_group, -1).sum(2) * means).sum(1)
         has_bias = len(node.input) > 2 and node.input[2] != ""
         bias = numpy_helper.to_array(self.weights[node.input[2]]) if has_bias else np.zeros(out)
-        name = f"{node.name}.bias_corrected"
+        name = self.name(f"{node.name}.bias_corrected")
         self._add(name, (bias - shift).astype(np.float32))
         del node.input[2:]
         node.input.append(name)

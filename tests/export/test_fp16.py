@@ -217,3 +217,20 @@ def test_edge_samples_are_within_the_span_and_leave_state_alone():
 
 def test_types_are_counted_from_the_graph_and_casts_are_no_layers():
     assert count_types(nets.cutter()) == {"fp32": 9}
+
+
+@pytest.mark.parametrize("name", ["a_half", "a_single", "gain_half"])
+def test_names_that_a_graph_has_already_keep_their_meaning(name, tmp_path):
+    source = nets.cutter()
+    for tensor in source.graph.initializer:
+        tensor.name = name if tensor.name == "last.bias" else tensor.name
+    for node in source.graph.node:
+        node.input[:] = [name if known == "last.bias" else known for known in node.input]
+    report = convert_fp16(
+        nets.saved(source, tmp_path / "s.onnx"), tmp_path / "h.onnx", samples=nets.inputs(), keep=["relu"]
+    )
+    assert list(report.kept) == ["relu"]
+    plain = ort.InferenceSession(nets.cutter().SerializeToString(), providers=["CPUExecutionProvider"])
+    half = ort.InferenceSession(str(tmp_path / "h.onnx"), providers=["CPUExecutionProvider"])
+    for sample in nets.inputs():
+        np.testing.assert_allclose(half.run(None, sample)[0], plain.run(None, sample)[0], atol=0.01)

@@ -261,3 +261,25 @@ def test_sensitivity_ranks_layers_and_groups_those_of_large_networks():
     assert [name for group in asked for name in group] == many
     assert len(asked) <= sensitivity.MOST_GROUPS
     assert sensitivity.keep_counts(58, 0.5) == [1, 2, 4, 8, 16]
+
+
+def crossed(other):
+    """A tensor ``y`` that a convolution reads, and beside it a weight called ``other``."""
+    look, own = nets.conv("look", "image", "x", np.full((2, 3, 3, 3), 0.1))
+    judge, more = nets.conv("judge", "y", "logit", [[[[1.0]], [[-0.5]]]])
+    scale = nets.tensor(other, np.float32([[[[2.0]], [[0.5]]]]))
+    nodes = [look, onnx.helper.make_node("Mul", ["x", other], ["y"], name="spread"), judge]
+    nodes.append(onnx.helper.make_node("Sigmoid", ["logit"], ["alpha"], name="sigmoid"))
+    return nets.model(nodes, [*own, *more, scale])
+
+
+@pytest.mark.parametrize("other", ["y_scale", "y_zero", "y_bytes", "judge.weight_scale"])
+@pytest.mark.parametrize("flavour", ["openvino", "tensorrt"])
+def test_names_that_a_graph_has_already_keep_their_meaning(other, flavour, tmp_path):
+    """Normalisation that could not be folded leaves a weight called ``y_scale``; so is the step of ``y``."""
+    report, made = quantised(crossed(other), tmp_path, flavour=flavour)
+    assert report.layers == {"int8": 2, "fp32": 0}
+    assert report.parity["mean_abs"] < 0.01
+    names = [tensor.name for tensor in made.graph.initializer]
+    assert len(names) == len(set(names))
+    assert weights_of(made)[other].shape == (1, 2, 1, 1)
