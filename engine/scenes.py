@@ -10,11 +10,14 @@ from pathlib import Path
 from .pictures import PICTURE_SUFFIXES
 
 PLATE_LAYOUTS = (
-    "N_p.jpg beside N_i.jpg, plates/NAME.jpg beside images/NAME.jpg, or one plate.jpg in their folder"
+    "N_p.jpg beside N_i.jpg, NAME_plate.jpg beside NAME.jpg, plates/NAME.jpg beside images/NAME.jpg, or one "
+    "plate.jpg in their folder"
 )
 """For people: where the plate of a picture is looked for, in this order."""
 MOST_STRETCH = 1.02
 """Plate and frame may differ so much in aspect: rounding, not another camera."""
+_ASIDE = {"_a": "_i", "_mask": "", "_p": "_i", "_plate": ""}
+"""Endings of masks and plates, and those of the pictures they belong to."""
 _BESIDE = ("masks", "plates")
 """Folders beside ``images`` whose files are no pictures themselves."""
 
@@ -33,8 +36,8 @@ class Scene:
 def find_scenes(folder: Path) -> list[Scene]:
     """The pictures of ``folder`` with all that is below, by path; hidden files are passed over.
 
-    A mask is ``masks/NAME.png`` beside ``images/NAME.jpg``, or ``N_a.png`` beside ``N_i.jpg``. A plate lies
-    as ``PLATE_LAYOUTS`` says; the first that there is counts.
+    A mask is ``N_a.png`` beside ``N_i.jpg``, ``NAME_mask.png`` beside ``NAME.jpg``, or ``masks/NAME.png``
+    beside ``images/NAME.jpg``. A plate lies as ``PLATE_LAYOUTS`` says; the first that there is counts.
     """
     folders: dict[Path, dict[str, Path]] = defaultdict(dict)
     for path in sorted(Path(folder).rglob("*")):
@@ -49,9 +52,12 @@ def find_scenes(folder: Path) -> list[Scene]:
         )
         whole = by_stem.get("plate") if len(by_stem) > 1 else None
         for stem, path in by_stem.items():
-            if path == whole or (stem[-2:] in ("_a", "_p") and f"{stem[:-2]}_i" in by_stem):
+            if path == whole or any(
+                stem.endswith(end) and stem.removesuffix(end) + of in by_stem for end, of in _ASIDE.items()
+            ):
                 continue
-            mask, plate = masks.get(stem), plates.get(stem)
+            mask = by_stem.get(f"{stem}_mask", masks.get(stem))
+            plate = by_stem.get(f"{stem}_plate", plates.get(stem))
             if stem.endswith("_i"):
                 mask, plate = by_stem.get(f"{stem[:-2]}_a", mask), by_stem.get(f"{stem[:-2]}_p", plate)
             scenes.append(Scene(path, mask, plate or whole))

@@ -28,6 +28,14 @@ LAYOUTS = {
         ["images/x.jpg", "images/y.jpg", "masks/x.png", "plates/x.jpeg"],
         [("images/x.jpg", "masks/x.png", "plates/x.jpeg"), ("images/y.jpg", None, None)],
     ),
+    "by their names": (
+        ["x.jpg", "x_mask.png", "x_plate.png", "gas_mask.jpg", "tin_plate.jpg"],
+        [
+            ("gas_mask.jpg", None, None),
+            ("tin_plate.jpg", None, None),
+            ("x.jpg", "x_mask.png", "x_plate.png"),
+        ],
+    ),
     "one camera": (
         ["plate.jpg", "a.jpg", "b.png", "far/c.jpg"],
         [("a.jpg", None, "plate.jpg"), ("b.png", None, "plate.jpg"), ("far/c.jpg", None, None)],
