@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from livecut.engine.cuda import libcuda
-from livecut.engine.cuda.device import Device, DeviceMemory, Event, Graph, Kernel, Module, Pointer, Stream
+from livecut.engine.cuda.device import DeviceMemory, Event, Kernel, Module, Pointer, Stream
+from livecut.engine.cuda.libcuda import LibCuda
 from livecut.engine.cuda.packing import pack
-from livecut.engine.cuda.probe import find_gpu
-from livecut.engine.errors import BackendError, DeviceLost, OutOfDeviceMemory
+from livecut.engine.cuda.primary import CapturingStream, HostBlock, PrimaryDevice
+from livecut.engine.cuda.probe import describe, find_gpu
+from livecut.engine.errors import BackendError
 
 _HANDLE = POINTER(c_void_p)
 _NOT_READY = "not ready"
@@ -52,15 +52,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 }
 
 
-class _Driver(libcuda.LibCuda):
+class _Driver(LibCuda):
     """libcuda with what pycuda would call."""
 
-    def _function(self, name: str) -> Any:
-        if name in _SIGNATURES and name not in self._functions:
-            found = getattr(self._library, name)
-            found.argtypes, found.restype = list(_SIGNATURES[name]), c_int
-            self._functions[name] = found
-        return super()._function(name)
+    signatures: ClassVar = {**LibCuda.signatures, **_SIGNATURES}
 
     def handle(self, name: str, *arguments: Any) -> int:
         """Call a function that gives a handle first."""
@@ -128,21 +123,12 @@ class _Module(_Held, Module):
         self.free()
 
 
-class _Graph(Graph):
-    def __init__(self, driver: _Driver, executable: int, nodes: int) -> None:
-        self._driver, self._executable, self.nodes = driver, executable, nodes
-
-    def launch(self, stream: Stream) -> None:
-        self._driver.launch_graph(self._executable, stream.handle)
-
-    def free(self) -> None:
-        executable, self._executable = self._executable, 0
-        if executable:
-            self._driver.destroy_graph(executable)
-
-
-class _Stream(_Held, Stream):
+class _Stream(_Held, CapturingStream):
     destroyer = "cuStreamDestroy_v2"
+
+    def __init__(self, driver: _Driver, handle: int) -> None:
+        super().__init__(driver, handle)
+        self.cuda = driver
 
     def copy_in(self, pointer: Pointer, array: np.ndarray) -> None:
         self.driver.call("cuMemcpyHtoDAsync_v2", pointer, array.ctypes.data, array.nbytes, self.handle)
@@ -183,71 +169,38 @@ class _Stream(_Held, Stream):
     def synchronize(self) -> None:
         self.driver.call("cuStreamSynchronize", self.handle)
 
-    def begin_capture(self) -> None:
-        self.driver.begin_capture(self.handle)
 
-    def end_capture(self) -> Graph:
-        return _Graph(self.driver, *self.driver.end_capture(self.handle))
-
-
-class CtypesDevice(Device):
-    """GPU number ``ordinal`` on its primary context. ``path``: another driver library, for tests."""
+class CtypesDevice(PrimaryDevice):
+    """GPU number ``ordinal``. ``path``: another driver library, for tests."""
 
     def __init__(self, ordinal: int = 0, path: str | None = None) -> None:
-        info = find_gpu(ordinal) if path is None else None
-        self._driver, self._ordinal = _Driver(path) if path else _Driver(), ordinal
-        from livecut.engine.cuda.probe import describe
-
-        info = info or describe(self._driver, ordinal)
-        self.name, self.compute_capability = info.name, info.compute_capability
-        self.driver, self.integrated = info.driver, info.integrated
+        self._driver = _Driver(path) if path else _Driver()
+        super().__init__(describe(self._driver, ordinal) if path else find_gpu(ordinal), self._driver)
         self._context = self._driver.handle("cuDevicePrimaryCtxRetain", ordinal)
-        self._mapped: dict[int, Pointer] = {}
-        self._lost = False
 
-    @contextmanager
-    def activate(self) -> Iterator[None]:
-        if not self._context:
-            raise BackendError("CUDA: the device is closed; open it again")
+    def _push(self) -> None:
         self._driver.call("cuCtxPushCurrent_v2", self._context)
-        try:
-            yield
-        except DeviceLost:
-            self._lost = True
-            raise
-        finally:
+
+    def _pop(self) -> None:
+        with suppress(BackendError):
             self._driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
-    def page_locked(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        address = self._driver.handle("cuMemHostAlloc", max(1, nbytes), _MAPPED if self.integrated else 0)
-        memory = (ctypes.c_uint8 * max(1, nbytes)).from_address(address)
-        weakref.finalize(memory, self._give_back, address).atexit = False
-        if self.integrated:
-            pointer = c_uint64()
-            self._driver.call("cuMemHostGetDevicePointer_v2", byref(pointer), address, 0)
-            self._mapped[address] = pointer.value
-        array = np.frombuffer(memoryview(memory), np.uint8)[:nbytes].view(dtype).reshape(shape)
-        array.fill(0)
-        return array
-
-    def _give_back(self, address: int) -> None:
-        self._mapped.pop(address, None)
-        if not self._context:  # the context is gone, and the memory with it
-            return
-        with self.activate():
-            self._driver.call("cuMemFreeHost", address)
-
-    def mapped_pointer(self, array: np.ndarray) -> Pointer:
-        return self._mapped[array.ctypes.data]
-
-    def malloc(self, nbytes: int) -> DeviceMemory:
+    def _take_host(self, nbytes: int) -> HostBlock:
+        address = self._driver.handle("cuMemHostAlloc", nbytes, _MAPPED if self.integrated else 0)
         pointer = c_uint64()
-        try:
-            self._driver.call("cuMemAlloc_v2", byref(pointer), nbytes)
-        except OutOfDeviceMemory as error:
-            free, total = self.memory_info()
-            raise OutOfDeviceMemory(f"{error} ({nbytes} bytes asked for, {free} of {total} free)") from None
+        if self.integrated:
+            self._driver.call("cuMemHostGetDevicePointer_v2", byref(pointer), address, 0)
+
+        def give_back() -> None:
+            if self._is_open:  # else the context is gone, and the memory with it
+                with suppress(BackendError), self.activate():
+                    self._driver.call("cuMemFreeHost", address)
+
+        return HostBlock(address, pointer.value, give_back)
+
+    def _take(self, nbytes: int) -> DeviceMemory:
+        pointer = c_uint64()
+        self._driver.call("cuMemAlloc_v2", byref(pointer), nbytes)
         return _Memory(self._driver, pointer.value, nbytes)
 
     def memory_info(self) -> tuple[int, int]:
@@ -264,9 +217,8 @@ class CtypesDevice(Device):
     def load_module(self, image: bytes) -> Module:
         return _Module(self._driver, self._driver.handle("cuModuleLoadDataEx", image, 0, None, None))
 
-    def close(self) -> None:
-        context, self._context = self._context, 0
-        if context and self._lost:  # what has failed fails for ever: throw it away
+    def _let_go(self, is_lost: bool) -> None:
+        if is_lost:
             self._driver.reset_primary_context(self._ordinal)
-        elif context:
+        else:
             self._driver.call("cuDevicePrimaryCtxRelease_v2", self._ordinal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,24 @@ def _selected(name: str) -> Callable[[], Backend]:
     return make
 
 
-def _ort_without_pycuda() -> Backend:
-    if find_spec("onnxruntime") is None:
-        raise NotRun("onnxruntime-gpu is not installed")
+def _without_pycuda(name: str) -> None:
+    """Raise NotRun unless pycuda is all that ``name`` lacks."""
     if find_spec("pycuda") is not None:
         raise NotRun("has been tried")
+    if reason := why_not(name, needs_pycuda=False):
+        raise NotRun(reason)
+
+
+def _tensorrt_without_pycuda() -> Backend:
+    _without_pycuda("tensorrt")
+    from livecut.engine.backends.plan_opener import open_tensorrt
+    from livecut.engine.backends.swapping import SwappingBackend
+
+    return SwappingBackend(require_gpu=True, open_engine=partial(open_tensorrt, open_device=open_gpu))
+
+
+def _ort_without_pycuda() -> Backend:
+    _without_pycuda("onnxruntime-cuda")
     from livecut.engine.backends.ort_cuda import OrtCudaBackend
 
     return OrtCudaBackend(open_gpu)
@@ -134,6 +148,7 @@ def _torch() -> Backend:
 _CANDIDATES: dict[str, Callable[[], Backend]] = {
     "tensorrt": _selected("tensorrt"),
     "onnxruntime-cuda": _selected("onnxruntime-cuda"),
+    "tensorrt without pycuda": _tensorrt_without_pycuda,
     "onnxruntime-cuda without pycuda": _ort_without_pycuda,
     "pytorch": _torch,
 }

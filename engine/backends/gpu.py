@@ -12,14 +12,15 @@ GPU_BACKENDS = ("tensorrt", "onnxruntime-cuda")
 """Fastest first."""
 
 
-def why_not(name: str) -> str:
+def why_not(name: str, *, needs_pycuda: bool = True) -> str:
     """Why a GPU backend cannot run here; empty where it can.
 
-    The driver is asked first, and no package is imported on a machine without a GPU.
+    The driver is asked first, and no package is imported on a machine without a GPU. ``needs_pycuda`` is
+    False for those who bring a device of their own.
     """
     try:
         gpu = find_gpu()
-        if find_spec("pycuda") is None:
+        if needs_pycuda and find_spec("pycuda") is None:
             return "the package pycuda is not installed: pip install pycuda (which needs the CUDA toolkit)"
         _CHECKS[name](gpu)
     except BackendError as error:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import BackendError, DeviceUnavailable
 from .failures import from_message
@@ -46,6 +47,9 @@ class LibCuda:
         If there is no NVIDIA driver here, or it sees no GPU.
     """
 
+    signatures: ClassVar[Mapping[str, tuple[Any, ...]]] = _SIGNATURES
+    """Parameters of each function that may be called; subclasses have more."""
+
     def __init__(self, path: str = _LIBRARY) -> None:
         try:
             self._library = ctypes.CDLL(path)
@@ -67,7 +71,7 @@ class LibCuda:
                 found = getattr(self._library, name)
             except AttributeError:
                 raise from_message(f"{name}: undefined symbol in the driver library") from None
-            found.argtypes, found.restype = list(_SIGNATURES[name]), c_int
+            found.argtypes, found.restype = list(self.signatures[name]), c_int
             self._functions[name] = found
         return found
 

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..errors import BackendError, DeviceLost, DeviceUnavailable, DriverTooOld
-from .device import Device, DeviceMemory, Event, Graph, Kernel, Module, Pointer, Stream
+from ..errors import BackendError, DeviceUnavailable, DriverTooOld
+from .device import DeviceMemory, Event, Kernel, Module, Pointer, Stream
 from .failures import from_exception
 from .libcuda import LibCuda
 from .packing import pack
+from .primary import CapturingStream, HostBlock, PrimaryDevice
 from .probe import find_gpu
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
@@ -115,22 +115,9 @@ class _Module(Module):
         self._native = None
 
 
-class _Graph(Graph):
-    def __init__(self, cuda: LibCuda, executable: int, nodes: int) -> None:
-        self._cuda, self._executable, self.nodes = cuda, executable, nodes
-
-    def launch(self, stream: Stream) -> None:
-        self._cuda.launch_graph(self._executable, stream.handle)
-
-    def free(self) -> None:
-        executable, self._executable = self._executable, 0
-        if executable:
-            self._cuda.destroy_graph(executable)
-
-
-class _Stream(Stream):
+class _Stream(CapturingStream):
     def __init__(self, driver: Any, cuda: LibCuda) -> None:
-        self._driver, self._cuda = driver, cuda
+        self._driver, self.cuda = driver, cuda
         self.native = driver.Stream(_NON_BLOCKING)
         self.handle = self.native.handle
 
@@ -176,26 +163,18 @@ class _Stream(Stream):
         with _translated():
             self.native.synchronize()
 
-    def begin_capture(self) -> None:
-        self._cuda.begin_capture(self.handle)
-
-    def end_capture(self) -> Graph:
-        return _Graph(self._cuda, *self._cuda.end_capture(self.handle))
-
     def free(self) -> None:
         self.native = None
 
 
-class PycudaDevice(Device):
-    """GPU number ``ordinal`` on its primary context, shared with TensorRT and ONNX Runtime."""
+class PycudaDevice(PrimaryDevice):
+    """GPU number ``ordinal`` through pycuda."""
 
     def __init__(self, ordinal: int = 0) -> None:
         info = find_gpu(ordinal)  # says first, and in plain words, when there is no driver or GPU
-        self._driver, self._cuda, self._ordinal = _driver(), LibCuda(), ordinal
-        self.name, self.compute_capability = info.name, info.compute_capability
-        self.driver, self.integrated = info.driver, info.integrated
+        self._driver = _driver()
+        super().__init__(info, LibCuda())
         self._context = self._retained()
-        self._lost = False
 
     def _retained(self) -> Any:
         with _lock:
@@ -206,55 +185,37 @@ class PycudaDevice(Device):
                 _contexts[self._ordinal] = context
             return _contexts[self._ordinal]
 
-    @contextmanager
-    def activate(self) -> Iterator[None]:
-        if self._context is None:
-            raise BackendError("CUDA: the device is closed; open it again")
+    def _push(self) -> None:
         with _translated():
             self._context.push()
-        try:
-            yield
-        except DeviceLost:
-            self._lost = True
-            raise
-        finally:
-            self._driver.Context.pop()
 
-    def page_locked(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def _pop(self) -> None:
+        self._driver.Context.pop()
+
+    def _take_host(self, nbytes: int) -> HostBlock:
         flags = self._driver.host_alloc_flags
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         with _translated():
             raw = self._driver.pagelocked_empty(
-                (max(1, nbytes),), np.uint8, mem_flags=flags.DEVICEMAP if self.integrated else 0
+                (nbytes,), np.uint8, mem_flags=flags.DEVICEMAP if self.integrated else 0
             )
-        # Every view of the array keeps `memory` alive. When the last is gone, on whichever thread, the
-        # context is pushed there: pycuda by itself would leak the allocation.
-        memory = (ctypes.c_uint8 * len(raw)).from_address(raw.ctypes.data)
-        address, allocation = raw.ctypes.data, raw.base
-        weakref.finalize(memory, _free_page_locked, address, allocation, self._context, self._driver.Context)
-        if self.integrated:
-            _mapped[address] = int(allocation.get_device_pointer())
-        array = np.frombuffer(memoryview(memory), np.uint8)[:nbytes].view(dtype).reshape(shape)
-        array.fill(0)
-        return array
+        allocation, context, pop = raw.base, self._context, self._driver.Context.pop
 
-    def mapped_pointer(self, array: np.ndarray) -> Pointer:
-        try:
-            return _mapped[array.ctypes.data]
-        except KeyError:
-            raise BackendError("CUDA: expected a whole array from page_locked on an integrated GPU") from None
+        def give_back() -> None:
+            try:
+                context.push()
+            except Exception:  # the GPU is lost or the process ends: there is nothing left to give back to
+                return
+            try:
+                allocation.free()
+            finally:
+                pop()
 
-    def malloc(self, nbytes: int) -> DeviceMemory:
-        try:
-            with _translated():
-                return _Memory(self._driver.mem_alloc(nbytes), nbytes)
-        except MemoryError as error:
-            free, total = self.memory_info()
-            raise type(error)(
-                f"the GPU is out of memory: {nbytes / 2**20:.1f} MiB were asked for, "
-                f"{free / 2**20:.0f} of {total / 2**20:.0f} MiB are free; "
-                "close other programs on it, or run fewer streams"
-            ) from error
+        pointer = int(allocation.get_device_pointer()) if self.integrated else 0
+        return HostBlock(raw.ctypes.data, pointer, give_back)
+
+    def _take(self, nbytes: int) -> DeviceMemory:
+        with _translated():
+            return _Memory(self._driver.mem_alloc(nbytes), nbytes)
 
     def memory_info(self) -> tuple[int, int]:
         with _translated():
@@ -272,28 +233,11 @@ class PycudaDevice(Device):
         with _translated():
             return _Module(self._driver.module_from_buffer(image))
 
-    def close(self) -> None:
+    def _let_go(self, is_lost: bool) -> None:
         context, self._context = self._context, None
-        if context is None or not self._lost:
+        if not is_lost:
             return
-        # A context that has failed fails for ever: throw it away, so that the next session gets a fresh one.
         with _lock:
             if _contexts.get(self._ordinal) is context:
                 del _contexts[self._ordinal]
                 self._cuda.reset_primary_context(self._ordinal)
-
-
-_mapped: dict[int, Pointer] = {}
-"""Host address of page-locked memory to its address on an integrated GPU."""
-
-
-def _free_page_locked(address: int, allocation: Any, context: Any, context_class: Any) -> None:
-    _mapped.pop(address, None)
-    try:
-        context.push()
-    except Exception:  # the GPU is lost or the process ends: there is nothing left to give back to
-        return
-    try:
-        allocation.free()
-    finally:
-        context_class.pop()

@@ -382,3 +382,20 @@ def test_the_command_runs_gpu_stages_in_processes_of_their_own(driver, tmp_path)
     assert "Software GPU, SM 8.6" in stages["environment"]["facts"]["gpu"], done.stdout + done.stderr
     assert stages["copies"]["status"] == "passed"
     assert stages["copies"]["figures"]
+
+
+def test_what_only_lacks_pycuda_is_run_through_libcuda_alone(monkeypatch):
+    from benchmarks.gpu_check import engines
+    from livecut.engine.backends.swapping import SwappingBackend
+
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    reasons = {"tensorrt": "", "onnxruntime-cuda": "has no CUDA provider"}
+    monkeypatch.setattr(engines, "why_not", lambda name, needs_pycuda=True: reasons[name])
+    made = engines._CANDIDATES["tensorrt without pycuda"]()
+    assert isinstance(made, SwappingBackend)
+    made.close()
+    with pytest.raises(NotRun, match="has no CUDA provider"):
+        engines._CANDIDATES["onnxruntime-cuda without pycuda"]()
+    monkeypatch.setattr(engines, "find_spec", lambda name: object())
+    with pytest.raises(NotRun, match="has been tried"):
+        engines._CANDIDATES["tensorrt without pycuda"]()
