@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
-METHODS = ("matting", "plate", "article", "fine")
+METHODS = ("matting", "plate", "article", "guided", "fine")
 OPTIMISERS = ("adamw", "adam", "sgd")
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
 SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
@@ -84,11 +84,12 @@ class Config:
     encoder_weights : str
         A file under the data folder, or empty for an encoder that starts at random.
     method : str
-        ``matting``; ``plate``: the same with a clean plate as second input; ``fine``: the same at half the
-        picture's size, with a second encoder and a refiner; ``article``: the generator and discriminator of
-        the article.
+        ``matting``; ``plate``: the same with a clean plate as second input; ``guided``: the same with a
+        second encoder; ``fine``: that on the picture averaged 2 x 2, with a refiner; ``article``: the
+        generator and discriminator of the article.
     second_weights : str
-        For method ``fine``: an ncnn file (``.param``) under the data folder for its second encoder, or empty.
+        For methods ``guided`` and ``fine``: an ncnn file (``.param``) under the data folder for the second
+        encoder, or empty.
     initial : str
         A checkpoint, or a run's folder, whose averaged weights the network starts from; or empty.
     losses : dict

@@ -15,7 +15,7 @@ from livecut.training import export_checkpoint
 from livecut.training.config import Stage, load_config
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.model.exported import exported
-from livecut.training.model.fine import FineNetwork, _by_fours
+from livecut.training.model.fine import FineNetwork, GuidedNetwork, _by_fours
 from livecut.training.model.network import MattingNetwork, count_gmacs, count_parameters
 from livecut.training.optimiser import freeze
 from livecut.training.train import Trainer
@@ -68,7 +68,7 @@ def test_it_begins_as_the_network_it_starts_from_on_the_averaged_picture(begun):
         levels = coarse.decoder.levels(coarse.encoder(small), *recalled)
         state = previous.expand(-1, 4, -1, -1)
         ours = trainer.average._see(image, trainer.average.memory.recall(state.mean(1, keepdim=True)))
-    assert ours[3].allclose(levels[2], atol=1e-5)
+    assert ours[2].x8.allclose(levels[2], atol=1e-5)
     assert recalled[1].any()
 
 
@@ -210,3 +210,34 @@ def test_its_memory_learns_on_clips_and_nothing_else_changes(begun, data_folder,
     changed = {name.split(".")[0] for name, value in after.items() if not value.equal(before[name])}
     assert changed == {"memory"}
     assert load_config("livecut-m-memory").network == load_config("livecut-m").network
+
+
+def test_the_first_part_begins_as_livecut_s_and_hands_on_all_it_has_learnt():
+    torch.manual_seed(12)
+    plain = MattingNetwork(**SIZES).eval()
+    guided = GuidedNetwork(**SIZES).eval()
+    guided.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert guided(image).allclose(plain(image), atol=1e-6)
+        for join in guided.joins:
+            torch.nn.init.normal_(join.weight, std=0.3)
+        assert not guided(image).allclose(plain(image), atol=1e-3)
+        assert guided.first_frame(image).allclose(guided(image), atol=1e-6)
+        fine = FineNetwork(**SIZES).eval()
+        left = fine.load_state_dict(guided.state_dict(), strict=False)
+        assert {name.split(".")[0] for name in left.missing_keys} == {"refiner"}
+        large = F.interpolate(image, scale_factor=2.0, mode="nearest")
+        logits = F.interpolate(guided.forward_training(image)[0], scale_factor=2.0, mode="bilinear")
+        assert fine(large).allclose(torch.sigmoid(logits), atol=1e-5)
+
+
+def test_both_parts_are_configured_for_one_network():
+    coarse, whole = load_config("livecut-m-coarse"), load_config("livecut-m")
+    assert (coarse.method, whole.method) == ("guided", "fine")
+    assert coarse.network.items() <= whole.network.items()
+    assert coarse.second_weights == whole.second_weights
+    assert whole.initial == f"runs/{coarse.name}"
+    assert all(
+        side % GuidedNetwork.stride == 0 for stage in coarse.stages for size in stage.sizes for side in size
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .article import ArticleNetwork
-from .fine import FineNetwork
+from .fine import FineNetwork, GuidedNetwork
 from .network import MattingNetwork
 from .plate import PlateNetwork
 
@@ -16,6 +16,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "matting": MattingNetwork,
     "plate": PlateNetwork,
     "article": ArticleNetwork,
+    "guided": GuidedNetwork,
     "fine": FineNetwork,
 }
 

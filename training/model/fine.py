@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +18,75 @@ F2_CHANNELS = dict(TAPS.values())[2]
 F32_CHANNELS = dict(TAPS.values())[32]
 
 
-class FineNetwork(MattingNetwork):
-    """``MattingNetwork`` that sees a picture averaged 2 x 2 as a whole, and at its own size along outlines.
+class GuidedNetwork(MattingNetwork):
+    """``MattingNetwork`` helped by a second encoder, which was taught to detect things.
 
-    The coarse branch is ``MattingNetwork`` on the averaged picture, under its names, helped by a second
-    encoder that was taught to detect things: what that one adds to the features at 1/32, 1/16 and 1/8 is
-    nothing until it has learnt to. The refiner then corrects the coarse logits, again by nothing at first. A
-    fresh network so answers as the ``MattingNetwork`` whose weights it was given, enlarged.
+    What that one adds to the features at 1/32, 1/16 and 1/8 is nothing until it has learnt to: a fresh
+    network answers as the ``MattingNetwork`` whose weights it was given.
+
+    Parameters
+    ----------
+    memory : bool
+        Whether the network has a memory, and ``step``.
+    **widths : int
+        Of the decoder.
+    """
+
+    def __init__(self, memory: bool = False, **widths: int) -> None:
+        super().__init__(memory, **widths)
+        c16, c8 = self.decoder.widths
+        self.second = ShuffleNet()
+        joins = zip(CHANNELS, (c8, c16, F32_CHANNELS), strict=True)
+        self.joins = nn.ModuleList(nn.Conv2d(before, after, 1, bias=False) for before, after in joins)
+        for join in self.joins:
+            nn.init.zeros_(join.weight)  # type: ignore[arg-type]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.forward_training(image)[0])
+
+    def step(
+        self, image: torch.Tensor, previous: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Alpha (N, 1, H, W) of one frame, and the state for the next: see ``Memory``."""
+        assert self.memory is not None, "a network built without memory"
+        logits, found = self._guided(image, self.memory.recall(previous))
+        state = self.memory.mix(torch.tanh(logits * 0.5), found.x8, found.f8, previous, seen)
+        return state * 0.5 + 0.5, state, found.f8
+
+    def forward_training(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the logits (N, 1, H, W) and the side logits at 1/16 and 1/8, for the losses."""
+        logits, found = self._guided(image)
+        return logits, [self.decoder.side16(found.x16), self.decoder.side8(found.x8)]
+
+    def _guided(
+        self, image: torch.Tensor, recalled: Sequence[torch.Tensor] = ()
+    ) -> tuple[torch.Tensor, Found]:
+        """The logits (N, 1, H, W), and features."""
+        f2, f4, f8, f16, f32 = self.encoder(image)
+        extra8, extra16, extra32 = (
+            join(feature) for join, feature in zip(self.joins, self.second(image), strict=True)
+        )
+        if recalled:
+            extra16, extra8 = extra16 + recalled[0], extra8 + recalled[1]
+        x4, x16, x8 = self.decoder.levels([f2, f4, f8, f16, f32 + extra32], extra16, extra8)
+        return F.pixel_shuffle(self.decoder.head(x4), 4), Found(f2, f8, x4, x8, x16)
+
+
+class Found(NamedTuple):
+    """Features on the way to the logits: the encoder's at 1/2 and 1/8, the decoder's at 1/4, 1/8 and 1/16."""
+
+    f2: torch.Tensor
+    f8: torch.Tensor
+    x4: torch.Tensor
+    x8: torch.Tensor
+    x16: torch.Tensor
+
+
+class FineNetwork(GuidedNetwork):
+    """``GuidedNetwork`` on the picture averaged 2 x 2, and a refiner on the picture as it is.
+
+    The refiner corrects the coarse logits, by nothing at first: a fresh network answers as the network whose
+    weights it was given, enlarged.
 
     ``forward`` and ``step`` are as there; height and width are multiples of 64. In a stream the coarse branch
     recalls and the gate of its memory mixes all of the alpha: the state holds ``2 alpha - 1`` as
@@ -45,16 +108,7 @@ class FineNetwork(MattingNetwork):
         self, memory: bool = False, detail: int = 16, hint: int = 24, width: int = 32, **widths: int
     ) -> None:
         super().__init__(memory, **widths)
-        c16, c8 = self.decoder.widths
-        self.second = ShuffleNet()
-        joins = zip(CHANNELS, (c8, c16, F32_CHANNELS), strict=True)
-        self.joins = nn.ModuleList(nn.Conv2d(before, after, 1, bias=False) for before, after in joins)
-        for join in self.joins:
-            nn.init.zeros_(join.weight)  # type: ignore[arg-type]
         self.refiner = Refiner(self.decoder.head.in_channels, detail, hint, width)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.forward_training(image)[0])
 
     def step(
         self, image: torch.Tensor, previous: torch.Tensor, seen: torch.Tensor
@@ -62,10 +116,10 @@ class FineNetwork(MattingNetwork):
         """Alpha (N, 1, H, W) of one frame, and the state for the next, see the class and ``Memory``."""
         assert self.memory is not None, "a network built without memory"
         recalled = self.memory.recall(previous.mean(1, keepdim=True))
-        logits, correction, _, x8, f8 = self._see(image, recalled)
+        logits, correction, found = self._see(image, recalled)
         signed = torch.tanh((_by_fours(double(logits)) + correction) * 0.5)  # 2 sigmoid(logits) - 1
-        state = self.memory.mix(signed, x8, f8, previous, seen)
-        return F.pixel_shuffle(state * 0.5 + 0.5, 2), state, f8
+        state = self.memory.mix(signed, found.x8, found.f8, previous, seen)
+        return F.pixel_shuffle(state * 0.5 + 0.5, 2), state, found.f8
 
     @staticmethod
     def blank_state(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,27 +132,16 @@ class FineNetwork(MattingNetwork):
 
     def forward_training(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the logits (N, 1, H, W) and the side logits at 1/32, 1/16 and 1/2, for the losses."""
-        logits, correction, x16, x8, _ = self._see(image)
+        logits, correction, found = self._see(image)
         fine = double(logits) + F.pixel_shuffle(correction, 2)
-        return fine, [self.decoder.side16(x16), self.decoder.side8(x8), logits]
+        return fine, [self.decoder.side16(found.x16), self.decoder.side8(found.x8), logits]
 
     def _see(
         self, image: torch.Tensor, recalled: Sequence[torch.Tensor] = ()
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The coarse logits (N, 1, H/2, W/2), the correction (N, 4, H/2, W/2), and features.
-
-        Those of the decoder at the coarse picture's 1/16 and 1/8, and of the first encoder at its 1/8.
-        """
-        coarse = F.avg_pool2d(image, 2)
-        *early, f8, f16, f32 = self.encoder(coarse)
-        extra8, extra16, extra32 = (
-            join(feature) for join, feature in zip(self.joins, self.second(coarse), strict=True)
-        )
-        if recalled:
-            extra16, extra8 = extra16 + recalled[0], extra8 + recalled[1]
-        x4, x16, x8 = self.decoder.levels([*early, f8, f16, f32 + extra32], extra16, extra8)
-        logits = F.pixel_shuffle(self.decoder.head(x4), 4)
-        return logits, self.refiner(image, logits, x4, early[0]), x16, x8, f8
+    ) -> tuple[torch.Tensor, torch.Tensor, Found]:
+        """The coarse logits (N, 1, H/2, W/2), the correction (N, 4, H/2, W/2), the coarse features."""
+        logits, found = self._guided(F.avg_pool2d(image, 2), recalled)
+        return logits, self.refiner(image, logits, found.x4, found.f2), found
 
 
 class Refiner(nn.Module):
