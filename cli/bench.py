@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..engine.errors import GateMissed, LivecutError, PartialFailure, UsageError
+from ..engine.errors import GateMissed, LivecutError, PartialFailure, SinkError, UsageError
 from ..engine.registry import DEFAULT_MODEL
 from .options import (
     BackendName,
@@ -165,6 +165,9 @@ def bench(
         )
     if min_streams is not None and not find_streams:
         raise UsageError("--min-streams: needs --find-streams")
+    from .console import check_writable
+
+    check_writable(json_report, html)
     runs = expand(base, parse_sweep(sweep, base)) if sweep else [base]
     work = _Work(quiet=quiet, idle_seconds=parse_duration(idle, "--idle", zero=True))
     with StopSignals(work.stop) as signals:
@@ -290,14 +293,19 @@ class _Work:
 def _write(data: dict[str, Any], json_report: str | None, html: str | None) -> None:
     from ..engine.bench import results
 
-    if json_report == "-":
-        typer.echo(results.to_text(data))
-    elif json_report is not None:
-        results.write(json_report, data)
-    if html is not None:
-        from ..engine.bench.page import write_page
+    try:
+        if json_report == "-":
+            typer.echo(results.to_text(data))
+        elif json_report is not None:
+            results.write(json_report, data)
+        if html is not None:
+            from ..engine.bench.page import write_page
 
-        write_page(html, data)
+            write_page(html, data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SinkError(f"the result cannot be written: {error.strerror or error}") from error
 
 
 def _judge(

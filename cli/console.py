@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..engine.errors import SinkError
 from ..engine.pictures import write_atomically
 
 if TYPE_CHECKING:
@@ -60,6 +62,25 @@ def show(table: Table, *, stderr: bool = False) -> None:
     if not console.is_terminal:
         console = Console(stderr=stderr, width=110)
     console.print(table)
+
+
+def check_writable(*targets: str | None) -> None:
+    """SinkError if one of these files could not be written; before long work, so that its result is not lost.
+
+    None and ``-`` are left alone. Folders are made where missing.
+    """
+    for target in targets:
+        if target in (None, "-"):
+            continue
+        path = Path(str(target))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise SinkError(f"{target}: cannot be written: {error.strerror}") from None
+        if path.is_dir():
+            raise SinkError(f"{target}: is a folder, expected a file")
 
 
 def write_json(data: Any, target: str) -> None:

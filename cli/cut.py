@@ -77,6 +77,8 @@ def cut(
     others go on, and the exit code is 3.
     """
     check_background(only_mask, bgcolor, background)
+    if "" in (*sources, target):
+        raise UsageError("IN and OUT: expected names, got an empty one; is a variable not set?")
     size_wh = parse_size(input_size, "--input-size")
     suffix = _suffix(format)
     if require_gpu:
@@ -139,6 +141,7 @@ def _cut_one(
     quiet: bool,
 ) -> None:
     from ..engine.pictures import FORMATS, encode_picture, format_of, read_picture, write_picture
+    from ..engine.standard import standard_input, standard_output
 
     path = Path(target)
     if target == "-":
@@ -152,7 +155,7 @@ def _cut_one(
         if not overwrite and path.exists():
             _say(f"{path}: is there already, left as it is", quiet)
             return
-    picture = read_picture(sys.stdin.buffer, name="standard input") if source == "-" else read_picture(source)
+    picture = read_picture(standard_input(), name="standard input") if source == "-" else read_picture(source)
     if picture.frames > 1:
         _say(f"{picture.name}: the first of its {picture.frames} frames", quiet)
     pixels, like = cutter(picture)
@@ -165,12 +168,13 @@ def _cut_one(
         return
     data = encode_picture(pixels, format=format, like=like, quality=quality)
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stream = standard_output()
+        stream.write(data)
+        stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise SinkError(f"standard output: cannot be written: {error.strerror}") from None
+        raise SinkError(f"standard output: cannot be written: {error.strerror or error}") from None
 
 
 def _cut_many(

@@ -48,10 +48,13 @@ def doctor(
         from rich.console import Console
         from rich.text import Text
 
+        width = max(len(finding.name) for finding in findings) + 2
         console = Console(soft_wrap=True, highlight=False)
         for finding in findings:
             mark, style = _MARKS[finding.status]
-            console.print(Text.assemble((mark, style), " ", (f"{finding.name:<17}", "bold"), finding.text))
+            console.print(
+                Text.assemble((mark, style), " ", (f"{finding.name:<{width}}", "bold"), finding.text)
+            )
     if failure is not None:
         raise failure
     if would_run.status == "bad":

@@ -84,6 +84,9 @@ def evaluate(
     """
     if len(paths) < 2:
         raise UsageError("eval: expected MODEL... DATA, got one argument; which folder is it to measure on?")
+    from .console import check_writable
+
+    check_writable(json_report)
     if through not in ("auto", "engine", "network"):
         raise UsageError(f"--through: expected engine, network or auto, got {through!r}")
     models, data = paths[:-1], Path(paths[-1])

@@ -97,6 +97,7 @@ def draw_sheets(
     if not written:
         raise SourceError(f"{data}: none of {len(paths)} pictures can be read")
     if not quiet:
-        log.info("%d pictures on %d sheets in %s", len(paths) - left_out, written, out)
+        drawn, sheets_said = len(paths) - left_out, "1 sheet" if written == 1 else f"{written} sheets"
+        log.info("%d of %d pictures on %s in %s", drawn, len(paths), sheets_said, out)
     if left_out:
         raise PartialFailure(f"{data}: {left_out} of {len(paths)} pictures left out")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..engine.errors import UsageError
+from ..engine.errors import SourceError, UsageError
 from ..engine.registry import DEFAULT_MODEL
 from .options import (
     BackendName,
@@ -101,9 +101,14 @@ def stream(
     done whole, in order, with its sound. Ctrl-C ends it; what was written is complete.
     """
     check_background(only_mask, bgcolor, background)
+    if "" in (source, sink):
+        raise UsageError("SOURCE and SINK: expected names, got an empty one; is a variable not set?")
     size_wh, input_wh = parse_size(size, "--size"), parse_size(input_size, "--input-size")
+    from .console import check_writable
+
     if sink == "-" and json_report == "-":
         raise UsageError("--json -: standard output carries the frames already; give a file")
+    check_writable(json_report)
     if require_gpu:
         from ..engine.backends import require_gpu as check_gpu
 
@@ -142,6 +147,8 @@ def stream(
     if not quiet:
         print(f"livecut: {summary(report)}", file=sys.stderr)
     signals.exit_if_stopped()
+    if report.frames_in == 0:
+        raise SourceError(f"{source}: no frame came out of it")
 
 
 def run_pipeline(

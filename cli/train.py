@@ -127,7 +127,8 @@ def training_errors() -> Iterator[None]:
             f"this needs the package {error.name}, which is not installed: pip install 'livecut[train]'"
         ) from error
     except OSError as error:
-        raise SourceError(str(error)) from error
+        named = error.filename is not None and error.strerror
+        raise SourceError(f"{error.filename}: {error.strerror}" if named else str(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -21,6 +21,14 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hidden_name(name: str) -> str:
+    """The beginning of a temporary name for a file: hidden, told by its name, and never too long for a disk.
+
+    A name may have 255 bytes, and the temporary one has something behind it.
+    """
+    return "." + os.fsdecode(os.fsencode(name)[:200])
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` when the block ends well.
@@ -41,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{hidden_name(path.stem)}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     fresh = Path(name)
     try:

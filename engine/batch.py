@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import glob
+import logging
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from .errors import LivecutError, SinkError, SourceError, UsageError
 from .picture_files import FORMATS, write_picture
 from .pictures import PICTURE_SUFFIXES, Picture, read_picture
 
+log = logging.getLogger("livecut")
 _GLOB_SIGNS = frozenset("*?[")
 
 
@@ -121,7 +123,7 @@ def _expand(source: str, target: Path) -> Iterable[tuple[Path, Path]]:
     if root.is_dir():
         if root.resolve() == target.resolve():
             raise UsageError(f"{target}: is the input folder too; cut-outs would replace their originals")
-        paths = sorted(path for path in root.rglob("*") if path.is_file())
+        paths = sorted(_below(root))
     elif root.exists():
         return [(root, Path(root.name))]
     elif not _GLOB_SIGNS.isdisjoint(source):
@@ -142,6 +144,19 @@ def _expand(source: str, target: Path) -> Iterable[tuple[Path, Path]]:
         if not any(part.startswith(".") for part in relative.parts)
         and not path.resolve().is_relative_to(outside)
     ]
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Every file below ``root``, and links that lead nowhere, to be named like what cannot be read."""
+
+    def refused(error: OSError) -> None:
+        log.warning("%s: left out: %s", error.filename, error.strerror)
+
+    for folder, _, names in os.walk(root, onerror=refused):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) or not os.path.exists(path):
+                yield Path(path)
 
 
 def run_batch(

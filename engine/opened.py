@@ -45,6 +45,7 @@ class Opened:
         self.manifest, self.make, self.reason = manifest, make, reason
         self.precision, self.threads, self.prime = precision, threads, prime
         self._by_size: dict[Size, Backend] = {}
+        self._told: tuple[str, str] | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -88,12 +89,14 @@ class Opened:
         except BaseException:
             backend.close()
             raise
+        why = f"{self.reason}; {backend.info.details}"
+        if (told := (str(backend.info), why)) != self._told:
+            self._told, why = told, f" ({why})"
+        else:
+            why = ""  # many sizes in a folder: why once is enough
         width, height = input_wh
-        log.info(
-            "%s %s at %dx%d: %s (%s; %s)",
-            self.manifest.name, self.manifest.version, width, height, backend.info, self.reason,
-            backend.info.details,
-        )  # fmt: skip
+        name, version = self.manifest.name, self.manifest.version
+        log.info("%s %s at %dx%d: %s%s", name, version, width, height, backend.info, why)
         return backend
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .atomic import hidden_name
 from .errors import SinkError, UsageError
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     on failure.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f"{hidden_name(path.name)}.{secrets.token_hex(4)}.part")
     try:
         try:
             part.write_bytes(data)

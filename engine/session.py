@@ -24,6 +24,8 @@ from .opened import Opened, for_stills
 from .plate import open_plate
 from .threads import available_cpus
 
+MOST_INPUT_PIXELS = 4096 * 4096
+"""More would need tens of gigabytes; a mistyped size must not take the machine down."""
 MOST_THREADS = 8
 """Default at most: for networks of a GMAC, more threads spend longer meeting each other than they save."""
 
@@ -376,4 +378,9 @@ def _checked_size(size_wh: tuple[int, int] | None, manifest: Manifest) -> tuple[
     width, height = size_wh
     if min(width, height) < step or width % step or height % step:
         raise UsageError(f"size: {manifest.name} takes multiples of {step}, got {width}x{height}")
+    if width * height > MOST_INPUT_PIXELS:
+        raise UsageError(
+            f"size: {width}x{height} is {width * height / 1e6:.0f} megapixels; a network's input has at most "
+            f"{MOST_INPUT_PIXELS / 1e6:.0f}"
+        )
     return width, height

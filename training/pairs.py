@@ -152,7 +152,7 @@ def open_samples(folder: Path, cache: Path, *, plates: bool = False) -> Samples:
         without = f"; {len(samples.skipped)} pictures without an alpha" if samples.skipped else ""
         raise SourceError(
             f"{folder}: no picture with an alpha in it{without}. Expected images/NAME.* with masks/NAME.*, "
-            "NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
+            "NAME.* with NAME_mask.*, or NAME.jpg with NAME.png; without masks there is --sheets, to look"
         )
     return samples
 

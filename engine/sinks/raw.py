@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import SinkError, UsageError
 from ..frame import Frame
+from ..standard import standard_output
 from .base import Sink, StreamInfo
 from .temporary import write_failure
 
@@ -50,7 +50,7 @@ class RawSink(Sink):
         self._stream: Any = None
 
     def open(self, stream: StreamInfo) -> None:
-        self._stream = self._given or sys.stdout.buffer
+        self._stream = self._given or standard_output()
         if self._stream.isatty():
             raise SinkError("standard output is a terminal; pipe the frames somewhere, or name a file")
 

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 
+from ..atomic import hidden_name
 from ..errors import SinkError
 
 
@@ -29,7 +30,7 @@ class TemporaryFile:
             raise SinkError(f"{path}: there is no folder {folder}; make it first")
         self.path = path
         self.error: OSError | None = None
-        self.temporary_path = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+        self.temporary_path = os.path.join(folder, f"{hidden_name(name)}.{secrets.token_hex(4)}.part")
         try:
             self._file = open(self.temporary_path, "xb", buffering=1 << 20)  # noqa: SIM115  closed by commit, discard
         except OSError as error:

@@ -83,7 +83,7 @@ class VideoSink(Sink):
         if self._encoder.needs_even_size and (stream.width % 2 or stream.height % 2):
             raise SinkError(
                 f"{self._path}: this codec needs even width and height, got {stream.width}x{stream.height}; "
-                "write .webm or .mkv, or set an even --size"
+                "write .webm or .mkv, which take any"
             )
         self._file = TemporaryFile(self._path)
         try:

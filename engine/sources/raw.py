@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import select
-import sys
 import threading
 from typing import Any, BinaryIO
 
@@ -14,6 +13,7 @@ import numpy as np
 from ..clock import Clock, MonotonicClock
 from ..errors import SourceError, UsageError
 from ..frame import Frame
+from ..standard import standard_input
 from .base import Source, SourceInfo
 
 PIXEL_FORMATS = {"rgb24": "RGB", "bgr24": "BGR", "rgba": "RGBA", "yuv420p": "I420", "nv12": "NV12"}
@@ -70,7 +70,7 @@ class RawSource(Source):
         self._stream: Any = None
 
     def open(self) -> SourceInfo:
-        self._stream = self._given or sys.stdin.buffer
+        self._stream = self._given or standard_input()
         if self._stream.isatty():
             raise SourceError("standard input is a terminal; pipe raw frames into it")
         return self.info

@@ -32,7 +32,7 @@ def test_every_picture_is_drawn_over_a_loud_colour_beside_itself(livecut, tiny_m
     out = tmp_path / "new" / "sheets"
     result = livecut("eval", tiny_model, photographs, "--sheets", out)
     assert result.exit_code == 0, result.stderr
-    assert "3 pictures on 1 sheets" in result.stderr
+    assert "3 of 3 pictures on 1 sheet " in result.stderr
     assert [path.name for path in out.iterdir()] == ["sheet-001.png"]
     sheet = read_picture(out / "sheet-001.png").image
     assert max(sheet.shape) <= 2000
@@ -62,7 +62,7 @@ def test_sheets_hold_24_and_masks_beside_pictures_are_no_pictures(livecut, tiny_
     out = tmp_path / "out"
     result = livecut("eval", tiny_model, tmp_path / "set", "--sheets", out, "--through", "network")
     assert result.exit_code == 0, result.stderr
-    assert "25 pictures on 2 sheets" in result.stderr
+    assert "25 of 25 pictures on 2 sheets" in result.stderr
     first, second = (read_picture(out / f"sheet-00{number}.png") for number in (1, 2))
     assert first.size_wh[0] == second.size_wh[0]
     assert first.size_wh[1] > 5 * second.size_wh[1]
@@ -71,7 +71,7 @@ def test_sheets_hold_24_and_masks_beside_pictures_are_no_pictures(livecut, tiny_
 def test_sheets_of_an_output_folder_inside_are_not_pictures(livecut, tiny_model, photographs):
     for _ in range(2):
         result = livecut("eval", tiny_model, photographs, "--sheets", photographs / "out")
-        assert "3 pictures on 1 sheets" in result.stderr
+        assert "3 of 3 pictures on 1 sheet " in result.stderr
 
 
 def test_a_name_that_is_no_text_is_drawn_too(livecut, tiny_model, photographs, tmp_path):
