@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,13 @@ from typing import Any
 
 from livecut.kernels.cuda import emulate
 from livecut.kernels.cuda.nvrtc import Nvrtc
-from livecut.kernels.cuda.sources import COMPUTE_CAPABILITIES, cubin_command, nvcc_version, supported
+from livecut.kernels.cuda.sources import (
+    COMPUTE_CAPABILITIES,
+    cubin_command,
+    find_nvcc,
+    nvcc_version,
+    supported,
+)
 
 from . import numerics
 from .cases import preprocess_cases, refine_cases
@@ -46,8 +51,8 @@ def environment(report: Report, settings: dict[str, Any]) -> None:
     except BackendError as error:
         report.facts["gpu"] = f"none: {error}"
     report.facts["CUDA graphs"] = "captured and launched through libcuda by ctypes, as pycuda has none"
-    nvcc = shutil.which("nvcc")
-    report.facts["nvcc"] = nvcc_version(nvcc) if nvcc else "not on PATH"
+    nvcc = find_nvcc()
+    report.facts["nvcc"] = f"{nvcc_version(nvcc)} ({nvcc})" if nvcc else "none"
     try:
         nvrtc = Nvrtc()
         report.facts["nvrtc"] = "{}.{} ({})".format(*nvrtc.version, nvrtc.path)
@@ -63,14 +68,14 @@ def environment(report: Report, settings: dict[str, Any]) -> None:
 
 def compile_kernels(report: Report, settings: dict[str, Any]) -> None:
     """With nvcc for every usual GPU, and with NVRTC for the newest of them."""
-    nvcc = shutil.which("nvcc")
+    nvcc = find_nvcc()
     nvrtc: Nvrtc | None
     try:
         nvrtc = Nvrtc()
     except ValueError:
         nvrtc = None
     if nvcc is None and nvrtc is None:
-        raise NotRun("neither nvcc on PATH nor NVRTC")
+        raise NotRun("neither nvcc nor NVRTC")
     if nvcc:
         known = supported(nvcc)
         capabilities = ("8.6", "9.0") if settings.get("quick") else COMPUTE_CAPABILITIES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from .sources import (
     HEADERS,
     MAIN,
     cubin_command,
+    find_nvcc,
     nvcc_version,
     source_digest,
     supported,
@@ -102,9 +102,9 @@ def _digest(*words: str) -> str:
 
 
 def _by_nvcc(compute_capability: str, most: int) -> CompiledModule:
-    nvcc = shutil.which("nvcc")
+    nvcc = find_nvcc()
     if nvcc is None:
-        raise ValueError("nvcc is not on PATH")
+        raise ValueError("nvcc is neither on PATH nor under /usr/local/cuda")
     version = nvcc_version(nvcc)
     if _too_new(version, most):
         raise ValueError(f"nvcc {version} is newer than the driver's CUDA {most}")

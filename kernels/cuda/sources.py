@@ -22,6 +22,12 @@ COMPUTE_CAPABILITIES = ("7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "12.0")
 FLAGS = ("-std=c++17", "-O3")
 
 
+def find_nvcc(root: Path = Path("/usr/local")) -> str | None:
+    """nvcc on PATH, or where CUDA's installer puts it; the newest of several."""
+    found = sorted(root.glob("cuda*/bin/nvcc"), key=lambda path: path.resolve())
+    return shutil.which("nvcc") or (str(found[-1]) if found else None)
+
+
 def supported(nvcc: str) -> tuple[str, ...]:
     """Compute capabilities that this nvcc compiles for, ascending."""
     done = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, timeout=60)
@@ -63,7 +69,7 @@ def build_fatbin(folder: Path, nvcc: str | None = None) -> str:
 
     Never fails: without nvcc, or if it refuses, the kernels are compiled at first use; the answer says so.
     """
-    nvcc = nvcc or shutil.which("nvcc")
+    nvcc = nvcc or find_nvcc()
     out = folder / FATBIN
     said = out.with_suffix(".json")
     try:

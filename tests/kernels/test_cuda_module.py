@@ -135,6 +135,18 @@ else:
 """
 
 
+def test_nvcc_is_found_beside_the_path(tmp_path, monkeypatch):
+    for version in ("12.4", "13.0"):
+        (tmp_path / f"cuda-{version}" / "bin").mkdir(parents=True)
+        (tmp_path / f"cuda-{version}" / "bin" / "nvcc").touch()
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert sources.find_nvcc(tmp_path) == str(tmp_path / "cuda-13.0" / "bin" / "nvcc")
+    assert sources.find_nvcc(tmp_path / "none") is None
+    program = stand_in_nvcc(tmp_path, COMPILES)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sources.find_nvcc(tmp_path) == str(program)
+
+
 def test_a_build_compiles_for_the_gpus_that_nvcc_knows_and_once(tmp_path):
     program = stand_in_nvcc(tmp_path, COMPILES)
     assert sources.build_fatbin(tmp_path, program) == "CUDA kernels: compiled for 7.5, 8.0, 8.6"
