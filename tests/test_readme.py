@@ -60,6 +60,18 @@ def test_options_of_the_tables_exist():
     assert shown - known == set()
 
 
+@pytest.mark.parametrize("verb", ["cut", "stream"])
+def test_every_option_of_the_daily_verbs_is_told(verb):
+    from typer.main import get_command
+
+    from livecut.cli.main import app
+
+    told = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", README))
+    for parameter in get_command(app).commands[verb].params:
+        names = {name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")}
+        assert not names or names & told, f"livecut {verb}: README does not tell {' or '.join(sorted(names))}"
+
+
 def test_report_keys_are_the_codes():
     from livecut.engine.stats import StreamStats
 
