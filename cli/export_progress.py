@@ -76,6 +76,9 @@ def described(made: Made) -> str:
         mad = passport.parity.get("alpha_mad")
         text = f"alpha differs by {passport.parity['max_abs']:.1e} at most"
         parts.append(text if mad is None else f"{text}, {mad:.1e} on average")
+    if "mae_growth" in passport.parity:
+        growth = (passport.parity[name] for name in ("mae_growth", "dtssd_growth"))
+        parts.append("MAE {:+.1%}, dtSSD {:+.1%}".format(*growth))
     parts.append("as it was: still right" if made.reused else f"{passport.build_seconds:.1f} s")
     return "; ".join(parts)
 

@@ -12,7 +12,6 @@ from ..engine.atomic import replacing
 from ..engine.manifest import Manifest
 from ..engine.passport import Passport
 from .bundle import add_variant
-from .parity import Parity
 from .runners import onnx_runner
 from .steps import Progress, Step, hash_later
 from .steps_export import HALF, TAKEN, Export, installed
@@ -42,7 +41,7 @@ def fp16_step(export: Export) -> Step:
             export,
             out,
             "fp16",
-            parity,
+            parity.to_json(),
             found="fp16" if report.half > report.single else "fp32",
             layers=report.layers,
             kept=sorted(report.kept),
@@ -94,7 +93,7 @@ def int8_step(export: Export) -> Step:
             export,
             out,
             "int8",
-            parity,
+            {**(report.growth.to_json() if report.growth else {}), **parity.to_json()},
             found="int8" if report.layers.get("int8", 0) > report.layers.get("fp32", 0) else "fp32",
             layers=report.layers,
             kept=report.kept_higher,
@@ -125,7 +124,7 @@ def _issue(
     export: Export,
     out: Path,
     target: str,
-    parity: Parity,
+    parity: dict[str, float],
     *,
     found: str,
     layers: dict[str, int],
@@ -145,7 +144,7 @@ def _issue(
         precision_found=found,
         precision_evidence="graph",
         shapes=base.shapes,
-        parity=parity.to_json(),
+        parity=parity,
         layers=layers,
         kept_higher=kept,
         build_seconds=seconds,

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 pytest.importorskip("openvino", reason="INT8 is judged with openvino")
 pytest.importorskip("onnxruntime", reason="INT8 is calibrated with onnxruntime")
 
+from livecut.cli.export_progress import described
 from livecut.cli.main import app
 from livecut.engine.errors import GateMissed, UsageError
 from livecut.engine.manifest import Manifest
@@ -158,6 +159,11 @@ def test_a_file_of_its_own_still_begins_with_the_plate(bundle, scenes, tmp_path)
         calibrate=[scenes],
     )
     assert [step.name for step in made] == ["onnx", "int8"]
+    parity = made[1].passport.parity
+    assert parity["mae_growth"] < 0.05
+    assert (
+        described(made[1]).count(f"MAE {parity['mae_growth']:+.1%}, dtSSD {parity['dtssd_growth']:+.1%}") == 1
+    )
     assert Manifest.load(tmp_path / "out").begins_with == "plate"
     assert Manifest.load(tmp_path / "out").variants.keys() == {"int8"}
     again = export_model(open_source(tmp_path / "out" / "model.onnx"), tmp_path / "again")
