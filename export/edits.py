@@ -79,8 +79,7 @@ class Names:
     Called twice with the same, it gives the same.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
+    def __init__(self, graph: onnx.GraphProto) -> None:
         self._taken = {tensor.name for tensor in graph.initializer}
         self._taken.update(value.name for value in (*graph.input, *graph.output))
         self._taken.update(name for node in graph.node for name in (*node.input, *node.output))

@@ -221,7 +221,7 @@ class _Rewriter:
         self.single = {value.name: value.name for value in graph.input if value.name not in self.weights}
         self.single.update({name: name for name in self.weights})
         self.nodes: list[onnx.NodeProto] = []
-        self.name = edits.Names(model)
+        self.name = edits.Names(model.graph)
         self.casts = 0
 
     def run(self) -> tuple[onnx.ModelProto, int]:

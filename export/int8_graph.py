@@ -134,7 +134,7 @@ class _Writer:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.points = readable(model, layers)
-        self.name = Names(model)
+        self.name = Names(model.graph)
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .edits import Names
+
 if TYPE_CHECKING:
     import onnx
 
@@ -149,7 +151,7 @@ def _value_info(name: str, value: np.ndarray) -> Any:
 
 def _fold_normalisation(graph: onnx.GraphProto) -> None:
     """Batch normalisation right after a convolution becomes part of its weights."""
-    known = _constants(graph)
+    known, names = _constants(graph), Names(graph)
     makers = {name: node for node in graph.node for name in node.output}
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(value.name for value in graph.output)
@@ -171,9 +173,10 @@ def _fold_normalisation(graph: onnx.GraphProto) -> None:
             spread = scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
             weight = (weight.reshape(groups, -1, *weight.shape[1:]) * spread).reshape(weight.shape)
         name = node.output[0]
-        _add(graph, f"{name}_weight", weight.astype(np.float32))
-        _add(graph, f"{name}_bias", (bias * scale + shift).astype(np.float32))
-        inputs = [maker.input[0], f"{name}_weight", f"{name}_bias"]
+        weight_name, bias_name = names(f"{name}_weight"), names(f"{name}_bias")
+        _add(graph, weight_name, weight.astype(np.float32))
+        _add(graph, bias_name, (bias * scale + shift).astype(np.float32))
+        inputs = [maker.input[0], weight_name, bias_name]
         del maker.input[:]
         maker.input.extend(inputs)
         maker.output[0] = name
@@ -208,7 +211,7 @@ def _scale_normalisation(model: onnx.ModelProto) -> None:
         for value in (*inferred.input, *inferred.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-    known = _constants(graph)
+    known, names = _constants(graph), Names(graph)
     kept = []
     for node in graph.node:
         affine = _affine(node, known) if node.op_type == "BatchNormalization" else None
@@ -217,23 +220,24 @@ def _scale_normalisation(model: onnx.ModelProto) -> None:
             kept.append(node)
             continue
         name = node.output[0]
-        for part, value in zip(("scale", "shift"), affine, strict=True):
-            _add(graph, f"{name}_{part}", value.astype(np.float32).reshape(1, -1, *[1] * (rank - 2)))
+        scale, shift, scaled = (names(f"{name}_{part}") for part in ("scale", "shift", "scaled"))
+        for part, value in zip((scale, shift), affine, strict=True):
+            _add(graph, part, value.astype(np.float32).reshape(1, -1, *[1] * (rank - 2)))
         kept += [
-            helper.make_node("Mul", [node.input[0], f"{name}_scale"], [f"{name}_scaled"], f"{name}_scaled"),
-            helper.make_node("Add", [f"{name}_scaled", f"{name}_shift"], [name], node.name or name),
+            helper.make_node("Mul", [node.input[0], scale], [scaled], scaled),
+            helper.make_node("Add", [scaled, shift], [name], node.name or name),
         ]
     _replace_nodes(graph, kept)
 
 
 def _limits_to_scalars(graph: onnx.GraphProto) -> None:
-    known = _constants(graph)
+    known, names = _constants(graph), Names(graph)
     for node in graph.node:
         if node.op_type != "Clip":
             continue
         for index, name in enumerate(node.input):
             if index and name in known and known[name].shape and known[name].size == 1:
-                scalar = f"{name}_scalar"
+                scalar = names(f"{name}_scalar")
                 if scalar not in known:
                     known[scalar] = known[name].reshape(())
                     _add(graph, scalar, known[scalar])

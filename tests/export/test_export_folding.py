@@ -184,6 +184,28 @@ def test_limits_of_a_clip_that_a_file_holds_as_lists_become_scalars(picture):
     same(clipping((0.0, 0.6), (0.1, 0.5)), after, picture)
 
 
+@pytest.mark.parametrize("name", ["b_weight", "b_bias", "d_scale", "d_shift", "d_scaled"])
+def test_names_that_a_graph_has_already_keep_their_meaning(rng, picture, name):
+    before = nets.foldable(rng)
+    last = next(tensor for tensor in before.graph.initializer if tensor.name == "last")
+    last.name = name
+    for node in before.graph.node:
+        node.input[:] = [name if known == "last" else known for known in node.input]
+    same(before, fold(before), picture)
+
+
+def test_a_scalar_limit_takes_no_other_constants_place(picture):
+    before = clipping(([0.0], [0.6]))
+    before.graph.initializer.append(nets.weights("high0_scalar", 0.3))
+    before.graph.node.append(helper.make_node("Mul", ["alpha", "high0_scalar"], ["darker"]))
+    before.graph.output[0].name = "darker"
+    after = fold(before)
+    np.testing.assert_allclose(
+        onnx_runner(after)(picture)["darker"], onnx_runner(before)(picture)["darker"], atol=1e-6
+    )
+    assert limits_of(after) == [[[], []]]
+
+
 def test_limits_that_are_computed_stay_scalars():
     """Constants are folded too, and np.ascontiguousarray gives everything at least one dimension."""
     model = clipping((0.0, 6.0))
