@@ -97,6 +97,11 @@ class StreamBackend(Backend):
         self.collect(buffer)
         return following
 
+    def wait_until_built(self, timeout: float | None = None) -> bool:
+        """Where the engine is still being built: wait for that; whether it has ended."""
+        wait = getattr(self._opened(), "wait_until_built", None)
+        return True if wait is None else wait(timeout)
+
     def close(self) -> None:
         """End the stream; the engine is the group's."""
         if self._engine is None:

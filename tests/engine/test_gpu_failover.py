@@ -316,7 +316,7 @@ def test_streams_share_an_engine_that_is_built_meanwhile_and_then_go_together(re
     assert [three.alphas() for _ in range(2)] == [remembering(1), remembering(2)]
     assert "one frame after the other" in three.details
     may_build.set()
-    assert made[0].wait_until_built(PATIENCE_SECONDS)
+    assert three.streams[1].wait_until_built(PATIENCE_SECONDS), "which a benchmark does"
     assert [three.alphas() for _ in range(3)] == [remembering(n) for n in (1, 2, 3)], "on the engine, anew"
     assert three.alphas() == remembering(4)
     assert "up to 4 frames in one inference" in three.details

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import threading
 from functools import partial
 
 import bundles
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from fake_cuda import FakeDevice
 from fake_tensorrt import FakeApi
-from fakes import FakeClock, MemorySource, RecordingSink, grey_frame
+from fakes import PATIENCE_SECONDS, FakeClock, MemorySource, RecordingSink, RedBackend, grey_frame, must
 
 from livecut.engine.backends.openvino import OpenVinoBackend
 from livecut.engine.backends.tensorrt import Plan, TensorRtBackend
@@ -308,3 +309,72 @@ def test_a_frame_that_is_given_up_frees_its_buffer_for_another(folders):
     assert len(backend._batches._slots) == slots
     assert not buffer.binding.in_flight
     backend.close()
+
+
+class Patient(RedBackend):
+    """A device that works by itself: takes up to ``batch`` frames at once, and is done when it is told."""
+
+    batch_pays = True
+
+    def __init__(self):
+        super().__init__()
+        self.started, self.release = threading.Semaphore(0), threading.Semaphore(0)
+
+    def open(self, manifest, size_wh, **options):
+        super().open(manifest, size_wh, **options)
+        self.at_once = self.batch
+
+    def submit_together(self, buffers, states):
+        self.started.release()
+        return list(states)
+
+    def collect(self, buffer):
+        must(self.release.acquire(timeout=PATIENCE_SECONDS), "release")
+        np.copyto(buffer.alpha, buffer.input[0, 0])
+
+
+def test_frames_for_a_busy_device_gather_into_one_batch(tiny_model):
+    device = Patient()
+    group = StreamGroup(lambda: device, bound_ms=1e9)
+    streams = [Stream(group, tiny_model, seed) for seed in range(5)]
+    assert device.batch == 4, "by itself, as it pays there"
+    for stream in streams[:2]:
+        stream.submit()
+        must(device.started.acquire(timeout=PATIENCE_SECONDS), "a batch of its own")
+    for stream in streams[2:]:
+        stream.submit()
+    assert len(group.batches) == 3, "two are under way: the others wait"
+    for _ in streams:
+        device.release.release()
+    for stream in streams:
+        stream.collect()
+    assert group.batches.sizes == {1: 2, 3: 1}
+    for stream in streams:
+        assert np.array_equal(stream.alphas[0], stream.pictures[0][0, 0])
+        stream.leave()
+    group.close()
+
+
+def test_a_full_device_gives_no_turn_until_a_batch_is_done(tiny_model):
+    """Three frames may be under way: the fourth stream's camera drops frames until one of them is."""
+    device = Patient()
+    group = StreamGroup(lambda: device, bound_ms=1e9, wait_ms=1e6, most_under_way=3)
+    streams = [Stream(group, tiny_model, seed) for seed in range(4)]
+    for stream in streams[:3]:
+        stream.backend.admit()
+    for stream in streams[:3]:
+        stream.submit()
+    admitted = threading.Event()
+    waiting = threading.Thread(target=lambda: (streams[3].backend.admit(), admitted.set()), daemon=True)
+    waiting.start()
+    must(device.started.acquire(timeout=PATIENCE_SECONDS), "the batch")
+    assert group.batches.sizes == {3: 1}
+    assert not admitted.is_set()
+    for _ in range(3):
+        device.release.release()
+    must(admitted.wait(PATIENCE_SECONDS), "the turn")
+    device.release.release()
+    streams[3].submit()
+    for stream in streams:
+        stream.leave()
+    group.close()
