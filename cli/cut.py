@@ -117,7 +117,7 @@ def cut(
         if many:
             _cut_many(sources, target, cutter, suffix or ".png", quality, overwrite, threads, quiet)
         else:
-            _cut_one(sources[0], target, cutter, suffix, quality, overwrite, quiet)
+            _cut_one(sources[0], target, cutter, suffix, quality, overwrite, quiet, background)
 
 
 def _suffix(format: str | None) -> str | None:
@@ -139,6 +139,7 @@ def _cut_one(
     quality: int | None,
     overwrite: bool,
     quiet: bool,
+    background: str | None,
 ) -> None:
     from ..engine.pictures import FORMATS, encode_picture, format_of, read_picture, write_picture
     from ..engine.standard import standard_input, standard_output
@@ -152,6 +153,13 @@ def _cut_one(
         format = FORMATS[suffix] if suffix else format_of(path)
         if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
             raise UsageError(f"{path}: is the input too; the cut-out would replace its original")
+        if (
+            background is not None
+            and path.exists()
+            and os.path.exists(background)
+            and path.samefile(background)
+        ):
+            raise UsageError(f"{path}: is the background too; the cut-out would replace it")
         if not overwrite and path.exists():
             _say(f"{path}: is there already, left as it is", quiet)
             return

@@ -116,8 +116,9 @@ def stream(
     from ..engine.session import Session
     from ..engine.sinks import open_sink
     from ..engine.sources import open_source
-    from ..engine.streaming import Limited, make_pipeline
+    from ..engine.streaming import Limited, check_apart, make_pipeline
 
+    check_apart(source, sink, background)
     opened = open_source(source, size_wh=size_wh, fps=fps, pixel_format=pixel_format)
     if seconds is not None:
         opened = Limited(opened, seconds)

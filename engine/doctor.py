@@ -22,6 +22,7 @@ CODECS = {
     "ffv1": "FFV1 in MKV, with alpha",
     "libx264": "H.264 in MP4, composited",
 }
+SIMD_LEVELS = ("plain", "avx2", "avx512")
 Status = Literal["ok", "absent", "bad"]
 
 
@@ -104,13 +105,15 @@ def _cpu() -> Finding:
     except (OSError, StopIteration):
         pass  # not Linux, or an Arm that does not say
     features = list(kernels.cpu_features())
-    asked = os.environ.get("LIVECUT_SIMD")
-    chosen = (
-        f"{', '.join(features) or 'plain'}{f'; LIVECUT_SIMD={asked} asks for a lower one' if asked else ''}"
-    )
-    return Finding(
-        "processor", "ok", f"{model}; kernels can use {chosen}", {"model": model, "features": features}
-    )
+    text = f"{model}; kernels can use {', '.join(features) or 'plain'}"
+    status: Status = "ok"
+    if asked := os.environ.get("LIVECUT_SIMD"):
+        known = asked in SIMD_LEVELS
+        text += f"; LIVECUT_SIMD={asked} " + (
+            "is the most they may" if known else f"is none of {', '.join(SIMD_LEVELS)} and does nothing"
+        )
+        status = "ok" if known else "bad"
+    return Finding("processor", status, text, {"model": model, "features": features})
 
 
 @_safely("cores")

@@ -69,6 +69,18 @@ def make_pipeline(
     return pipeline
 
 
+def check_apart(source: str, sink: str, background: str | None = None) -> None:
+    """UsageError if what is read would be replaced by what is written: the same file, or the same folder."""
+    for name, what in ((source, "input"), (background, "background")):
+        if name is None or not os.path.exists(name):
+            continue
+        places = [sink]
+        if "%" in os.path.basename(sink):  # numbered pictures
+            places.append(os.path.dirname(sink) or ".")
+        if any(os.path.exists(place) and os.path.samefile(name, place) for place in places):
+            raise UsageError(f"{sink}: is the {what} too; the output would replace its original")
+
+
 def _background(background: str) -> Any:
     if background == "blur":
         return background
@@ -92,7 +104,8 @@ def _video_frames(path: str) -> Iterator[np.ndarray]:
                     yield frame.to_ndarray(format="rgb24")
         except (av.FFmpegError, IndexError) as error:  # IndexError: no video stream in it
             if not frames:
-                raise SourceError(f"{path}: cannot be read as a background: {error}") from None
+                reason = getattr(error, "strerror", None) or error
+                raise SourceError(f"{path}: cannot be read as a background: {reason}") from None
         if not frames:
             raise SourceError(f"{path}: has no frames")
 

@@ -115,3 +115,55 @@ def test_why_it_runs_as_it_does_is_said_once_for_all_sizes(livecut, tiny_model, 
     lines = [line for line in result.stderr.splitlines() if " at " in line]
     assert ["auto: " in line for line in lines] == [True, False]
     assert read_picture(tmp_path / "out" / "tall.png").size_wh == (32, 64)
+
+
+def test_nothing_that_is_read_is_written_over(livecut, photograph, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = photograph.read_bytes()
+    folder, link = tmp_path / "frames", tmp_path / "link.png"
+    folder.mkdir()
+    link.symlink_to(photograph)
+    (folder / "frame_000001.png").write_bytes(before)
+    other = tmp_path / "other.png"
+    other.write_bytes(before)
+    for arguments in (
+        ("stream", photograph, photograph),
+        ("stream", link, photograph),
+        ("stream", folder, f"{folder}/"),
+        ("stream", folder, folder / "frame_%06d.png"),
+        ("stream", other, photograph, "--background", photograph),
+        ("cut", photograph, link),
+        ("cut", other, photograph, "--background", photograph),
+        ("cut", folder, folder),
+    ):
+        result = livecut(*arguments)
+        assert (result.exit_code, "too; " in result.stderr) == (2, True), arguments
+    assert (
+        photograph.read_bytes() == other.read_bytes() == (folder / "frame_000001.png").read_bytes() == before
+    )
+
+
+def test_a_background_that_is_no_video_is_named_plainly(livecut, tiny_model, photograph, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    result = livecut(
+        "stream",
+        photograph,
+        tmp_path / "o.mp4",
+        "--background",
+        tmp_path / "empty.mp4",
+        "--model",
+        tiny_model,
+    )
+    assert result.exit_code == 5
+    assert "empty.mp4: cannot be read as a background: Invalid data found" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("level", "mark", "said"), [("avx2", "ok", "is the most they may"), ("avx9", "!!", "and does nothing")]
+)
+def test_the_doctor_sees_a_mistyped_instruction_set(livecut, tiny_model, monkeypatch, level, mark, said):
+    monkeypatch.setenv("LIVECUT_SIMD", level)
+    result = livecut("doctor", "--model", tiny_model, "--backend", "null")
+    (line,) = (line for line in result.stdout.splitlines() if line.split()[1:2] == ["processor"])
+    assert line.startswith(mark)
+    assert said in line
