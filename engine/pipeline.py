@@ -224,9 +224,13 @@ class Pipeline:
         self._handoffs.gate = gate = threading.Lock()
 
         def network(slot: Slot) -> Slot:
-            return stages.infer(
-                stages.preprocess(stages.newest(slot, self._handoffs.captured, self._handoffs.discard))
-            )
+            try:
+                return stages.infer(
+                    stages.preprocess(stages.newest(slot, self._handoffs.captured, self._handoffs.discard))
+                )
+            except BaseException:
+                self.session.withdraw()  # or streams that share the device would wait for it
+                raise
 
         def finish(slot: Slot) -> Output:
             gate.release()  # only now may the network pick its next frame: nothing grows old in between

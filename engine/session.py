@@ -218,6 +218,11 @@ class Session:
         engine = self._state_of
         return engine is not None and engine.admit()
 
+    def withdraw(self) -> None:
+        """Give back the turn of ``admit``: its frame will not be submitted."""
+        if self._state_of is not None:
+            self._state_of.withdraw()
+
     def submit(self, slot: Slot) -> None:
         """Start the network on ``slot``, after ``preprocess`` and in the order of the frames.
 
@@ -231,6 +236,7 @@ class Session:
                 slot.whole.submit(slot)
                 return
             if self._state_of is not engine:
+                self.withdraw()  # the turn was on the engine of another size
                 self._state, self._state_of = engine.begin(), engine
             self._state = engine.submit(slot.buffer, self._state)
         slot.in_flight = True
@@ -290,6 +296,7 @@ class Session:
 
     def reset(self) -> None:
         """Forget the previous frames: the next one is the first of a stream. Not with a frame in flight."""
+        self.withdraw()
         self._state = self._state_of = None
         if self._whole is not None:
             self._whole.reset()

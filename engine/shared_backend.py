@@ -48,6 +48,11 @@ class StreamBackend(Backend):
         self.state: State = None
         """Before the next frame; the group's, from ``submit`` until the frame is finished."""
 
+    @property
+    def kind(self) -> tuple[Backend | None, StreamBackend | None]:
+        """What its frames go through, and, with state, whose they are: of those one goes at a time."""
+        return self._engine, self if self.state is not None else None
+
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         options = {"precision": precision, "threads": threads}
         self._engine = self._group.engine(self, manifest, size_wh, options)
@@ -73,15 +78,21 @@ class StreamBackend(Backend):
 
     def admit(self) -> bool:
         if not self._has_turn:
-            self._group.admit(self.member)
+            self._group.admit(self)
             self._has_turn = True
         return True
 
+    def withdraw(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._group.give_up(self)
+
     def submit(self, buffer: HostBuffer, state: State) -> State:
+        request = Request(self, self._opened(), buffer)
         self.admit()
         self._has_turn = False
-        request = self._requests[buffer] = Request(self, self._opened(), buffer)
         self._group.queue(request)
+        self._requests[buffer] = request
         return state
 
     def collect(self, buffer: HostBuffer) -> None:
@@ -103,14 +114,12 @@ class StreamBackend(Backend):
         return True if wait is None else wait(timeout)
 
     def close(self) -> None:
-        """End the stream; the engine is the group's."""
+        """End the stream; an engine that others can use stays, the group's."""
         if self._engine is None:
             return
-        if self._has_turn:
-            self._has_turn = False
-            self._group.give_up(self.member)
+        self.withdraw()
         for request in list(self._requests.values()):
             request.finished.wait()
         self._requests.clear()
         self._engine = self.state = None
-        self._group.leave(self.member)
+        self._group.leave(self)

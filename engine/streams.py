@@ -34,7 +34,7 @@ class StreamGroup:
     policy says, and delay stays.
 
     Streams share one engine for each model and input size. What a model remembers is each stream's own; where
-    an engine can remember one stream alone, every stream has an engine of its own.
+    an engine can remember one stream alone, every stream has an engine of its own, closed with it.
 
     Parameters
     ----------
@@ -83,9 +83,10 @@ class StreamGroup:
         self.clock = clock or MonotonicClock()
         self.members: list[Member] = []
         self._engines: dict[Any, Backend] = {}
-        self._changed = threading.Condition(threading.RLock())
+        self._own: dict[StreamBackend, Backend] = {}
+        self._changed = threading.Condition()
         self._given: set[Member] = set()
-        self._preparing = 0
+        self._preparing: list[StreamBackend] = []
         self._last_done = 0.0
         self._closed = False
         self._opening = threading.Lock()
@@ -128,7 +129,7 @@ class StreamGroup:
     def to_json(self) -> dict[str, Any]:
         """What became of the frames of all streams: whether they went through the network together."""
         with self._opening:
-            engines = list(self._engines.values())
+            engines = [*self._engines.values(), *self._own.values()]
         return {
             "batched": any(engine.at_once > 1 for engine in engines),
             "how": "; ".join(dict.fromkeys(map(self.describe, engines))),
@@ -143,7 +144,8 @@ class StreamGroup:
         for thread in self._threads:
             thread.join()
         with self._opening:
-            engines, self._engines = list(self._engines.values()), {}
+            engines = [*self._engines.values(), *self._own.values()]
+            self._engines, self._own = {}, {}
         for engine in engines:
             engine.close()
 
@@ -155,10 +157,13 @@ class StreamGroup:
 
     # -- for the streams' backends
 
-    def engine(self, of: Backend, manifest: Manifest, size_wh: tuple[int, int], options: Any) -> Backend:
+    def engine(
+        self, of: StreamBackend, manifest: Manifest, size_wh: tuple[int, int], options: Any
+    ) -> Backend:
         """The engine for a model and size: one for all, or the own one of the stream ``of`` if it must be."""
         key = (manifest.sha256, size_wh, tuple(options.items()))
         with self._opening:
+            self._check_open()
             if key in self._engines:
                 return self._engines[key]
             engine = self._make()
@@ -170,43 +175,58 @@ class StreamGroup:
             except BaseException:
                 engine.close()
                 raise
-            own = bool(manifest.state) and not engine.state_per_stream
-            self._engines[(*key, id(of)) if own else key] = engine
+            if manifest.state and not engine.state_per_stream:
+                self._own[of] = engine
+            else:
+                self._engines[key] = engine
         log.info("%s at %dx%d: %s", manifest.name, *size_wh, self.describe(engine))
         return engine
 
-    def admit(self, member: Member) -> None:
-        """Wait for a turn of ``member``."""
+    def admit(self, of: StreamBackend) -> None:
+        """Wait for a turn of a stream."""
+        member = of.member
         with self._changed:
+            self._check_open()
             if not self.turns.ask(member):
                 self._changed.wait_for(lambda: member in self._given or self._closed)
-                if self._closed:
-                    raise BackendError("stream group: closed while a stream was waiting for its turn")
                 self._given.discard(member)
-            self._preparing += 1
+                self._check_open()
+            self._preparing.append(of)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError("stream group: closed before its streams had ended")
 
     def queue(self, request: Request) -> None:
         """A frame that had its turn is ready for the device."""
-        alone = request.of if request.of.state is not None else None
+        engine, alone = request.of.kind
         with self._changed:
-            self._preparing -= 1
+            self._preparing.remove(request.of)
+            self._check_open()
             self.batches.add(
-                request, self.clock.now(), engine=request.engine, most=request.engine.at_once, alone=alone
+                request, self.clock.now(), engine=engine, most=request.engine.at_once, alone=alone
             )
             self._changed.notify_all()
 
-    def give_up(self, member: Member) -> None:
+    def give_up(self, of: StreamBackend) -> None:
         """A frame that had its turn will not come."""
         with self._changed:
-            self._preparing -= 1
-            self.turns.done(member)
+            self._preparing.remove(of)
+            self.turns.done(of.member)
             self._give()
 
-    def leave(self, member: Member) -> None:
-        """A stream ends."""
+    def leave(self, of: StreamBackend) -> None:
+        """A stream ends, and with it an engine of its own."""
+        own = self._own.pop(of, None)
         with self._changed:
-            self.turns.leave(member)
+            if of.member in self.members:
+                self.members.remove(of.member)
+            self.turns.leave(of.member)
+            if own is not None:
+                del self._running[own]
             self._give()
+        if own is not None:
+            own.close()
 
     def _give(self) -> None:
         while (member := self.turns.give()) is not None:
@@ -241,7 +261,8 @@ class StreamGroup:
                     for engine, count in self._running.items()
                     if count >= _UNDER_WAY and engine.at_once > 1
                 }
-                now, to_come = self.clock.now(), 0 if self._closed else self._preparing
+                now = self.clock.now()
+                to_come = [] if self._closed else [each.kind for each in self._preparing]
                 if batch := self.batches.take(now, to_come, busy):
                     self._running[batch[0].engine] += 1
                     return batch
@@ -293,15 +314,16 @@ def run_together(pipelines: Sequence[Pipeline]) -> list[StreamReport | BaseExcep
         threading.Thread(target=run, args=(index,), name=f"livecut-stream-{index + 1}")
         for index in range(len(pipelines))
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException:
         for pipeline in pipelines:
             pipeline.stop()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # Ctrl-C came before it was started
+                thread.join()
         raise
     return results

@@ -152,22 +152,24 @@ class Batches:
         """
         self._pending.append(_Waiting(frame, now, engine, most, alone))
 
-    def take(self, now: float, to_come: int, busy: Collection[Any] = ()) -> list[Any]:
+    def take(
+        self, now: float, to_come: Collection[tuple[Any, Any]] = (), busy: Collection[Any] = ()
+    ) -> list[Any]:
         """The frames of the next inference; none if it is better to wait until ``due``.
 
         The engine whose frame has waited longest comes first.
 
         Parameters
         ----------
-        to_come : int
-            How many more frames have had their turn and are still being prepared.
+        to_come : collection
+            ``engine`` and ``alone`` of the frames that have had their turn and are still being prepared.
         busy : collection
             Engines that have enough to do: their frames wait, and more may join them.
         """
         for first in self._oldest(busy):
             batch = self._together(first)
             full = len(batch) == self._limit(first)
-            if full or not to_come or now >= first.since + self.wait_seconds:
+            if full or now >= first.since + self.wait_seconds or not self._grows(batch, to_come):
                 chosen = set(map(id, batch))
                 self._pending = deque(each for each in self._pending if id(each) not in chosen)
                 self.sizes[len(batch)] += 1
@@ -200,3 +202,11 @@ class Batches:
                 batch.append(each)
                 streams.add(each.alone)
         return batch
+
+    @staticmethod
+    def _grows(batch: list[_Waiting], to_come: Collection[tuple[Any, Any]]) -> bool:
+        """Whether one of those to come could go with ``batch``."""
+        streams = {each.alone for each in batch}
+        return any(
+            engine is batch[0].engine and (alone is None or alone not in streams) for engine, alone in to_come
+        )

@@ -123,6 +123,9 @@ class Backend(ABC):
         """
         return False
 
+    def withdraw(self) -> None:  # noqa: B027 - where nothing is shared, there are no turns
+        """Give back the turn that ``admit`` waited for, as its frame will not come; nothing without one."""
+
     def submit(self, buffer: HostBuffer, state: State) -> State:
         """Start the model on ``buffer.input``; return the state for the next frame without waiting for it.
 

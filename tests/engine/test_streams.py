@@ -275,9 +275,9 @@ def test_a_full_device_sheds_frames_and_takes_the_newest_when_it_is_their_turn(t
     asked = threading.Event()
     admit = group.admit
 
-    def admit_and_say(member):
+    def admit_and_say(of):
         asked.set()
-        admit(member)
+        admit(of)
 
     group.admit = admit_and_say
 

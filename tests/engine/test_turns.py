@@ -119,9 +119,9 @@ def taken(batches, *frames, **options):
 
 def test_a_full_batch_goes_at_once():
     batches = taken(Batches(2, 0.002), "a")
-    assert batches.take(1.0, to_come=3) == []
+    assert batches.take(1.0, to_come=[(None, None)] * 3) == []
     taken(batches, "b", "c")
-    assert batches.take(1.0, to_come=2) == ["a", "b"]
+    assert batches.take(1.0, to_come=[(None, None)] * 2) == ["a", "b"]
     assert len(batches) == 1
 
 
@@ -129,47 +129,56 @@ def test_a_batch_goes_when_its_first_frame_has_waited_long_enough():
     batches = taken(Batches(4, 0.002), "a")
     batches.add("b", 1.0015, most=4)
     assert batches.due() == pytest.approx(1.002)
-    assert batches.take(1.0019, to_come=1) == []
-    assert batches.take(1.002, to_come=1) == ["a", "b"]
+    assert batches.take(1.0019, to_come=[(None, None)]) == []
+    assert batches.take(1.002, to_come=[(None, None)]) == ["a", "b"]
     assert batches.due() == float("inf")
 
 
 def test_a_batch_does_not_wait_for_frames_that_cannot_come():
     batches = taken(Batches(4, 10.0), "a")
-    assert batches.take(1.0, to_come=0) == ["a"]
+    assert batches.take(1.0, to_come=()) == ["a"]
     assert batches.sizes == {1: 1}
-    assert batches.take(2.0, to_come=0) == []
+    assert batches.take(2.0, to_come=()) == []
+
+
+def test_a_batch_waits_only_for_frames_that_could_go_with_it():
+    """Not for those of another engine, nor of a stream whose frame is in it already."""
+    batches = Batches(4, 10.0)
+    batches.add("a1", 1.0, engine=1, most=4, alone="a")
+    assert batches.take(1.0, [(1, "a"), (1, "b")]) == []
+    assert batches.take(1.0, [(1, None)]) == []
+    assert batches.take(1.0, [(1, "a"), (2, "b"), (2, None)]) == ["a1"]
 
 
 def test_an_engine_that_takes_one_frame_at_a_time_is_never_waited_for():
     batches = Batches(4, 10.0)
     batches.add("a", 1.0, most=1)
     batches.add("b", 1.0, most=1)
-    assert batches.take(1.0, to_come=3) == ["a"]
-    assert batches.take(1.0, to_come=3) == ["b"]
+    assert batches.take(1.0, to_come=[(None, None)] * 3) == ["a"]
+    assert batches.take(1.0, to_come=[(None, None)] * 3) == ["b"]
 
 
 def test_only_frames_for_the_same_engine_go_together():
     batches = Batches(4, 0.0)
     for frame, engine in (("a", 1), ("b", 2), ("c", 1), ("d", 2)):
         batches.add(frame, 1.0, engine=engine, most=4)
-    assert batches.take(1.0, to_come=0) == ["a", "c"]
-    assert batches.take(1.0, to_come=0) == ["b", "d"]
+    assert batches.take(1.0, to_come=()) == ["a", "c"]
+    assert batches.take(1.0, to_come=()) == ["b", "d"]
 
 
 def test_two_frames_of_a_stream_with_state_never_go_together_and_stay_in_order():
     batches = Batches(4, 0.0)
     for frame in ("a1", "a2", "b1", "a3", "b2"):
         batches.add(frame, 1.0, most=4, alone=frame[0])
-    assert [batches.take(1.0, 0) for _ in range(4)] == [["a1", "b1"], ["a2", "b2"], ["a3"], []]
+    assert [batches.take(1.0) for _ in range(4)] == [["a1", "b1"], ["a2", "b2"], ["a3"], []]
 
 
 def test_frames_of_a_busy_engine_wait_and_others_pass_them():
     batches = Batches(4, 0.002)
     for frame, engine in (("a", 1), ("b", 2), ("c", 1)):
         batches.add(frame, 1.0, engine=engine, most=4)
-    assert batches.take(1.0, 0, busy={1}) == ["b"]
-    assert batches.take(9.0, 0, busy={1}) == []
+    assert batches.take(1.0, busy={1}) == ["b"]
+    assert batches.take(9.0, busy={1}) == []
     assert batches.due({1}) == float("inf")
-    assert batches.take(9.0, 0) == ["a", "c"]
+    assert batches.take(9.0) == ["a", "c"]
     assert batches.sizes == {1: 1, 2: 1}
