@@ -157,6 +157,8 @@ def gate_text(gate: dict[str, Any]) -> str:
         return (
             f"{gate['checked']} against an offline run: equal; {shown}, {gate['out_of_order']} out of order"
         )
+    if not gate["checked"]:
+        return f"none came out to compare with an offline run; {gate['out_of_order']} out of order"
     return (
         f"WRONG: {gate['failed']} of {gate['checked']} differ from an offline run (first: frame "
         f"{gate['first_failed']}); {shown}, {gate['out_of_order']} out of order"

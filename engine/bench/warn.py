@@ -55,8 +55,8 @@ _MEANINGS = {
     Warn.MEMORY_GROWS: f"resident memory rose by more than {GROWTH_MB:g} MB, at more than "
     f"{GROWTH_MB_PER_HOUR:g} MB an hour, once warm",
     Warn.BACKEND_CHANGED: "another backend took over during the run: the figures are of both",
-    Warn.WRONG_OUTPUT: "outputs differ from the offline reference of the same frames: work was skipped or "
-    "mixed up, and the speed means nothing",
+    Warn.WRONG_OUTPUT: "outputs differ from the offline reference of the same frames, or none came out: work "
+    "was skipped or mixed up, and the speed means nothing",
     Warn.DIRTY: "tracked files differ from the commit: the figures belong to no commit",
     Warn.QUICK: "a quick run: proves that the benchmark works, not a result",
 }

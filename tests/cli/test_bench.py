@@ -98,3 +98,12 @@ def test_compare_refuses_what_is_no_result(livecut, tmp_path):
     result = livecut("bench", "compare", tmp_path / "a.json", tmp_path / "a.json")
     assert result.exit_code == 2
     assert "not a result of livecut bench" in result.stderr
+
+
+def test_a_run_without_outputs_says_so_and_not_that_they_differ():
+    """As when it is stopped before its first frame."""
+    from livecut.cli.bench_report import gate_text
+    from livecut.engine.bench.gate import GateReport
+
+    assert gate_text(GateReport().to_json()) == "none came out to compare with an offline run; 0 out of order"
+    assert gate_text(GateReport(checked=3, failed=1, first_failed=7).to_json()).startswith("WRONG: 1 of 3 ")
