@@ -19,6 +19,7 @@ from . import edits, sensitivity
 from .calibration import feeds, read_frames
 from .growth import LIMIT, Growth, Judge, labeller
 from .int8_graph import FLAVOURS, Flavour, quantisable, readable, write_int8
+from .int8_half import IR_VERSION, OPSET, HalfAudit, count_layers
 from .onnx_file import load_onnx
 from .ranges import Progress, Sample, TensorRange, collect_ranges, open_ort
 
@@ -40,8 +41,10 @@ class Int8Report:
     out: Path
     flavour: str
     layers: dict[str, int]
-    """``int8`` and ``fp32``: of the layers that multiply."""
+    """``int8`` and ``fp32``, of the layers that multiply; for TensorRT ``int8``, ``fp16`` and ``fp32`` of all
+    layers, as the graph's types say."""
     kept_higher: list[str]
+    """Layers that could be INT8 and are not."""
     asked_to_keep: list[str]
     sensitivity: dict[str, float]
     """Layer -> mean squared error of alpha with it alone in INT8, falling; empty where not measured."""
@@ -52,6 +55,17 @@ class Int8Report:
     forced: bool = False
     """Written although it grew past the limit."""
     problems: list[str] = field(default_factory=list)
+    why_single: dict[str, str] = field(default_factory=dict)
+    """Layers that stay float32 in a graph for TensorRT -> why; its others are INT8 and FP16."""
+    products: int = 0
+    """Layers that multiply and could be INT8."""
+
+    @property
+    def found(self) -> str:
+        """``int8`` where more than half of the layers that could be are."""
+        if 2 * len(self.kept_higher) < self.products:
+            return "int8"
+        return "fp16" if self.layers.get("fp16") else "fp32"
 
 
 def quantise(
@@ -116,9 +130,9 @@ def quantise(
     for name, seen in ranges.items():
         if seen.not_finite:
             raise ModelError(f"{source}: {name!r} is NaN or infinite in float32 already")
-    search = _Search(
-        model, ranges, [name for name in layers if name not in fixed], flavour, judge, real, progress
-    )
+    audit = HalfAudit(model, real, ranges, progress) if flavour == "tensorrt" else None
+    free = [name for name in layers if name not in fixed]
+    search = _Search(model, ranges, free, flavour, judge, real, audit, progress)
     candidate, kept, problems = search.run(limit)
     if problems and not force:
         raise GateMissed(
@@ -126,12 +140,15 @@ def quantise(
             f"{len(layers)} layers in float; calibrate on more pictures like those that will be seen, name "
             "layers to keep, or force it"
         )
+    if audit is not None:
+        audit.check(candidate, progress)
     edits.save(candidate, out)
     kept_higher = [name for name in layers if name in {*kept, *fixed}]
+    counts = {"int8": len(layers) - len(kept_higher), "fp32": len(kept_higher)}
     return Int8Report(
         out=Path(out),
         flavour=flavour,
-        layers={"int8": len(layers) - len(kept_higher), "fp32": len(kept_higher)},
+        layers=counts if audit is None else dict(count_layers(candidate)),
         kept_higher=kept_higher,
         asked_to_keep=sorted(fixed),
         sensitivity=search.errors,
@@ -141,6 +158,8 @@ def quantise(
         seconds=time.perf_counter() - start,
         forced=bool(problems),
         problems=problems,
+        why_single=search.why_single,
+        products=len(layers),
     )
 
 
@@ -184,8 +203,9 @@ def prepared(source: Path, flavour: Flavour) -> onnx.ModelProto:
 
     model = load_onnx(source)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if flavour == "tensorrt" and opset < 18:
-        model = onnx.version_converter.convert_version(model, 18)
+    if flavour == "tensorrt" and opset < OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+        model.ir_version = max(model.ir_version, IR_VERSION)
     edits.constants_to_weights(model)
     edits.named(model)
     return model
@@ -202,17 +222,19 @@ class _Search:
         flavour: Flavour,
         judge: Judge | None,
         samples: list[Sample],
+        audit: HalfAudit | None,
         progress: Progress | None,
     ) -> None:
         self.model, self.ranges, self.layers, self.flavour = model, ranges, layers, flavour
-        self.judge, self.samples, self.progress = judge, samples, progress
+        self.judge, self.samples, self.audit, self.progress = judge, samples, audit, progress
+        self.why_single: dict[str, str] = {}
         self.errors: dict[str, float] = {}
         self.growth: Growth | None = None
         self.parity: dict[str, float] = {}
 
     def run(self, limit: float) -> tuple[onnx.ModelProto, list[str], list[str]]:
         """The graph, the layers kept in float, and what is still wrong with it."""
-        candidate = self._write(self.layers)
+        candidate = self._finished(self.layers)
         problems = self._problems(candidate, limit)
         if not problems:
             return candidate, [], []
@@ -220,11 +242,18 @@ class _Search:
         kept: list[str] = []
         for count in sensitivity.keep_counts(len(self.layers), MOST_KEPT):
             kept = list(self.errors)[:count]
-            candidate = self._write([name for name in self.layers if name not in kept])
+            candidate = self._finished([name for name in self.layers if name not in kept])
             problems = self._problems(candidate, limit)
             if not problems:
                 break
         return candidate, kept, problems
+
+    def _finished(self, layers: Sequence[str]) -> onnx.ModelProto:
+        """As it is judged and written: for TensorRT, with FP16 around the INT8."""
+        candidate = self._write(layers)
+        if self.audit is not None:
+            candidate, self.why_single = self.audit.half(candidate)
+        return candidate
 
     def _write(self, layers: Sequence[str]) -> onnx.ModelProto:
         return write_int8(self.model, self.ranges, layers, self.flavour)

@@ -1,8 +1,9 @@
 """Writes INT8 into an ONNX graph in QDQ form: QuantizeLinear and DequantizeLinear around what is quantised.
 
 Two flavours of one graph. For OpenVINO, activations are unsigned bytes, with a zero point where they are
-negative too; for TensorRT, signed and symmetric, as that is all it computes. Weights are signed, symmetric,
-one scale a channel, and biases stay float32 in both (TensorRT takes no int32 ones).
+negative too; for TensorRT, signed and symmetric, as that is all it computes, with scales that are halves.
+Weights are signed, symmetric, one scale a channel, and biases stay float in both (TensorRT takes no int32
+ones).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .edits import Names
+from .int8_half import half_scale
 from .ranges import BINS, TensorRange
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def step_for(seen: TensorRange, flavour: Flavour) -> Step:
     """Scale and zero point of a tensor: the span that loses least over the values seen."""
     low, high = best_span(seen, symmetric=flavour == "tensorrt")
     if flavour == "tensorrt":
-        return Step(max(high, -low, 1e-8) / 127, 0, True)
+        return Step(float(half_scale(max(high, -low, 1e-8) / 127)), 0, True)
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max(high - low, 1e-8) / 255
     return Step(scale, int(np.clip(round(-low / scale), 0, 255)), False)
@@ -187,6 +189,8 @@ class _Writer:
         array = numpy_helper.to_array(self.weights[name])
         axis = channel_axis(node, array)
         scale = channel_scales(array, axis)
+        if self.flavour == "tensorrt":
+            scale = half_scale(scale)
         shaped = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
         quantised = np.clip(np.rint(array / shaped), -127, 127).astype(np.int8)
         prefix = f"{node.name}.weight"

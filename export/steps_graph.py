@@ -60,7 +60,10 @@ def fp16_step(export: Export) -> Step:
 
 
 def int8_step(export: Export) -> Step:
-    """``model-int8-openvino.onnx`` (or ``-tensorrt``): calibrated, judged, sensitive layers kept higher."""
+    """``model-int8-openvino.onnx`` (or ``-tensorrt``): calibrated, judged, sensitive layers kept higher.
+
+    For TensorRT, what is not INT8 is FP16, but what would overflow.
+    """
     options = export.options
     out = export.out / f"model-int8-{options.flavour}.onnx"
     forced = export.source.name in options.force
@@ -94,12 +97,13 @@ def int8_step(export: Export) -> Step:
             out,
             "int8",
             {**(report.growth.to_json() if report.growth else {}), **parity.to_json()},
-            found="int8" if report.layers.get("int8", 0) > report.layers.get("fp32", 0) else "fp32",
+            found=report.found,
             layers=report.layers,
             kept=report.kept_higher,
             seconds=report.seconds,
             extra={
                 "flavour": report.flavour,
+                "why_fp32": report.why_single,
                 "calibrated_on": report.calibrated_on,
                 "growth": asdict(report.growth) if report.growth is not None else None,
                 "sensitivity": report.sensitivity,

@@ -7,6 +7,7 @@ is then looked up, and an engine that is not what was asked for is not written.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,10 +18,11 @@ from ..atomic import replacing
 from ..errors import BackendError, ModelError, UsageError
 from ..passport import Passport
 from .api import Api, errors, load
-from .inspect import Precisions, engine_precisions, network_precisions, type_name
+from .inspect import Precisions, engine_precisions, network_precisions, reads_bytes, type_name
 from .profiles import Profile, check_profiles
 from .progress import Phases, Progress, monitor
 from .targets import Gpu, choose_targets, present_gpu
+from .weak import float32_form
 
 PRECISIONS = ("fp32", "fp16", "int8")
 _FLOATS = {"fp32", "fp16", "bf16"}
@@ -132,13 +134,13 @@ def build_engine(
     start = time.perf_counter()
     say("parse", 0.0)
     builder = api.builder()
-    network, parser = _parse(api, builder, onnx)
-    declared = network_precisions(network)
+    network, parser, half = _parse(api, builder, onnx)
+    declared = network_precisions(network, half)
     _check_precision(onnx, precision, declared)
     shapes = check_profiles(network, profiles)
 
     config = builder.create_builder_config()
-    notes = _configure(api, config, network, precision, declared, workspace_bytes)
+    notes = _configure(api, config, network, precision, declared, workspace_bytes, half)
     if any(isinstance(shape, dict) for shape in shapes.values()):
         _add_profile(builder, config, profiles or {}, network)
     if api.is_rtx:
@@ -179,17 +181,26 @@ def build_engine(
     )
 
 
-def _parse(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any]:
+def _parse(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any, frozenset[str]]:
+    """The network, the parser that owns its weights, and the layers that are half though typed float32."""
     if not onnx.is_file():
         raise ModelError(f"{onnx}: no such file")
+    weak = None if api.is_strongly_typed else float32_form(onnx)
     network = builder.create_network(api.network_flags())
     parser = api.trt.OnnxParser(network, api.logger)
     mark = errors.mark()
-    if not parser.parse_from_file(str(onnx)):
+    if weak is None:
+        parsed = parser.parse_from_file(str(onnx))
+    else:
+        with tempfile.TemporaryDirectory(prefix="livecut-") as folder:
+            given = Path(folder) / onnx.name
+            given.write_bytes(weak[0])
+            parsed = parser.parse_from_file(str(given))
+    if not parsed:
         raise ModelError(f"{onnx.name}: {api} cannot read it: {_parser_error(parser, mark)}")
     if network.num_layers == 0 or network.num_outputs == 0:
         raise ModelError(f"{onnx.name}: has no layers or no outputs")
-    return network, parser
+    return network, parser, weak[1] if weak is not None else frozenset()
 
 
 def _parser_error(parser: Any, mark: int) -> str:
@@ -226,7 +237,13 @@ def _counts(found: Precisions) -> str:
 
 
 def _configure(
-    api: Api, config: Any, network: Any, precision: str, declared: Precisions, workspace_bytes: int | None
+    api: Api,
+    config: Any,
+    network: Any,
+    precision: str,
+    declared: Precisions,
+    workspace_bytes: int | None,
+    half: frozenset[str],
 ) -> dict[str, Any]:
     """Set what every build sets; return what the passport should tell of it."""
     trt = api.trt
@@ -237,7 +254,7 @@ def _configure(
     if precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa are not fp32
     if not api.is_strongly_typed:
-        _hold_to_the_graph(api, config, network, declared)
+        _hold_to_the_graph(api, config, network, declared, half)
         api.share_profiles(config)
     return {
         "strongly_typed": api.is_strongly_typed,
@@ -246,14 +263,19 @@ def _configure(
     }
 
 
-def _hold_to_the_graph(api: Api, config: Any, network: Any, declared: Precisions) -> None:
+def _hold_to_the_graph(
+    api: Api, config: Any, network: Any, declared: Precisions, half: frozenset[str]
+) -> None:
     """Make a weakly typed builder (8.6) keep the graph's types: the flags allow, the constraints bind."""
     flags = api.trt.BuilderFlag
     if declared.layers.keys() & {"fp16"}:
         config.set_flag(flags.FP16)
     if declared.layers.keys() & {"int8"}:
         config.set_flag(flags.INT8)  # the scales are in the graph: no calibrator
-        return  # explicit quantisation is obeyed as it is, and constraints on the layers around it are not
+        # Explicit quantisation is obeyed as it is; only what would overflow as half is held to float32.
+        if half:
+            _hold_to_single(config, flags, network, half)
+        return
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -263,6 +285,21 @@ def _hold_to_the_graph(api: Api, config: Any, network: Any, declared: Precisions
         if type_name(dtype) not in _FLOATS:
             continue
         layer.precision = dtype
+        for output in range(layer.num_outputs):
+            layer.set_output_type(output, layer.get_output(output).dtype)
+
+
+def _hold_to_single(config: Any, flags: Any, network: Any, half: frozenset[str]) -> None:
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.name in half or layer.type.name in _TYPED_BY_THE_LIBRARY or layer.num_outputs == 0:
+            continue
+        dtype = layer.get_output(0).dtype
+        if type_name(dtype) != "fp32":
+            continue
+        config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
+        if not reads_bytes(network, layer):
+            layer.precision = dtype
         for output in range(layer.num_outputs):
             layer.set_output_type(output, layer.get_output(output).dtype)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,11 +95,11 @@ def type_name(dtype: Any) -> str:
     return _TYPES.get(name, name.lower())
 
 
-def network_precisions(network: Any) -> Precisions:
+def network_precisions(network: Any, half: Collection[str] = ()) -> Precisions:
     """What a parsed network computes in, by the type of every layer and tensor.
 
     A convolution or matrix product whose input comes out of a DequantizeLinear is int8: the builder folds the
-    two into one.
+    two into one. Layers named in ``half`` are fp16 though typed fp32, see ``weak``.
     """
     every = [network.get_layer(i) for i in range(network.num_layers)]
     kind_by_output: dict[str, str] = {}
@@ -121,8 +121,19 @@ def network_precisions(network: Any) -> Precisions:
         heavy, first = kind in _HEAVY, layer.get_input(0) if layer.num_inputs else None
         if heavy and first is not None and kind_by_output.get(first.name) == "DEQUANTIZE":
             precision = "int8"
+        elif precision == "fp32" and layer.name in half:
+            precision = "fp16"
         rows.append(Layer(layer.name, kind.lower(), precision, heavy))
     return summarise(rows, PARSED_NETWORK, dict(Counter(types.values())))
+
+
+def reads_bytes(network: Any, layer: Any) -> bool:
+    """Whether the layer's first input comes out of a DequantizeLinear."""
+    first = layer.get_input(0) if layer.num_inputs else None
+    return first is not None and any(
+        other.type.name == "DEQUANTIZE" and other.get_output(0).name == first.name
+        for other in (network.get_layer(index) for index in range(network.num_layers))
+    )
 
 
 def engine_precisions(api: Any, engine: Any) -> Precisions:
