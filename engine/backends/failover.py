@@ -69,6 +69,7 @@ class FailoverBackend(Backend):
         self._engine: Backend | None = None
         self._onnx: Backend
         self._failed: Backend | None = None
+        """The engine, once it has failed; another thread may still come back from it with an error."""
         self._closing: threading.Thread | None = None
         self._why_not = ""
         self._frames = 0
@@ -142,14 +143,14 @@ class FailoverBackend(Backend):
         return BackendInfo(info.name, info.device, info.precision, info.threads, details)
 
     def new_buffer(self) -> HostBuffer:
-        inner = self._running()
-        try:
-            buffer = Buffer(inner, inner.new_buffer())
-        except BackendError as error:
-            self._engine_failed(inner, error)
+        with self._lock:  # an engine that fails meanwhile is not closed before the buffer is known
             inner = self._running()
-            buffer = Buffer(inner, inner.new_buffer())
-        with self._lock:
+            try:
+                buffer = Buffer(inner, inner.new_buffer())
+            except BackendError as error:
+                self._engine_failed(inner, error)
+                inner = self._running()
+                buffer = Buffer(inner, inner.new_buffer())
             self._buffers.add(buffer)
         return buffer
 
@@ -254,12 +255,13 @@ class FailoverBackend(Backend):
         """Close an engine that has failed, once no frame can be in it any more: others can use its memory."""
         with self._lock:
             failed = self._failed
-            if failed is None or any(buffer.owner is failed for buffer in list(self._buffers)):
+            if failed is None or self._closing is not None:
+                return
+            if any(buffer.owner is failed for buffer in list(self._buffers)):
                 return
             whole = failed.device_backend()
             if isinstance(whole, DeviceBackend) and whole.has_whole_frames:
                 return  # their lanes are others' to let go of
-            self._failed = None
             # Not on a frame's time.
             self._closing = threading.Thread(target=failed.close, name="livecut-engine-close")
             self._closing.start()
@@ -280,7 +282,8 @@ class FailoverBackend(Backend):
 
     def close(self) -> None:
         with self._lock:
-            every = [self._inner, self._failed, *self._more_to_close()]
+            failed = self._failed if self._closing is None else None
+            every = [self._inner, failed, *self._more_to_close()]
             self._inner = self._engine = self._failed = None
         for backend in every:
             if backend is not None:
