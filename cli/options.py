@@ -21,7 +21,7 @@ Precision = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="auto (the fastest; int8 in streams only), fp32, bf16, fp16 or int8.",
+        help="auto (the fastest; cut leaves int8 out), fp32, bf16, fp16 or int8.",
         metavar="NAME",
     ),
 ]
