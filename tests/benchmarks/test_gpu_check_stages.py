@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,67 +13,17 @@ import software_gpu
 
 pytest.importorskip("psutil", reason="the check reads memory through psutil")
 
+from software_checks import MODULE, assert_passed, report
+
 from benchmarks.gpu_check import (
-    batch_stage,
     copy_stages,
     endurance_stages,
-    engine_stages,
     frame_stages,
     kernel_stages,
-    torch_stage,
 )
-from benchmarks.gpu_check.ctypes_device import CtypesDevice
-from benchmarks.gpu_check.results import NotRun, Report
 from livecut.kernels.cuda import KERNELS, CompiledModule
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULE = CompiledModule(software_gpu.IMAGE, tuple(KERNELS), "8.6", "software")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    return software_gpu.build(tmp_path_factory.mktemp("gpu"))
-
-
-def settings_for(driver, model):
-    device = partial(CtypesDevice, path=str(driver))
-    return {
-        "model": str(model),
-        "backend": lambda: software_gpu.backend_class()(device),
-        "module": MODULE, "small": True, "quick": True, "size_wh": (64, 32), "open_device": device,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def settings(driver, tiny_model):
-    return settings_for(driver, tiny_model)
-
-
-@pytest.fixture
-def stateful(driver, tiny_stateful_model):
-    return settings_for(driver, tiny_stateful_model)
-
-
-@pytest.fixture(params=["settings", "stateful"])
-def either(request):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def device_settings(driver):
-    return {"device": CtypesDevice(path=str(driver)), "module": MODULE, "small": True, "quick": True,
-            "size_wh": (64, 32)}  # fmt: skip
-
-
-def report():
-    return Report("stage", "A stage")
-
-
-def assert_passed(found, figures):
-    assert found.judged().status == "passed", found.reason
-    for name in figures:
-        assert any(name in each.what for each in found.figures), f"no figure {name!r}: {found.figures}"
-    Report.from_json(json.loads(json.dumps(found.to_json())))
 
 
 def test_the_driver_has_every_kernel():
@@ -179,67 +128,6 @@ def test_streams_are_doubled_until_they_are_late(settings):
     assert found.figures
 
 
-def test_an_engine_that_opens_is_named(settings):
-    found = report()
-    engine_stages.opens(found, settings)
-    assert_passed(found, [])
-    assert found.facts["engine"].startswith("copying on Software GPU")
-    assert found.facts["seconds to open"] >= 0
-
-
-def test_a_library_that_breaks_is_told_and_the_next_one_measured(settings, monkeypatch):
-    from benchmarks.gpu_check import engines
-
-    def breaks():
-        raise TypeError("a null pointer")
-
-    monkeypatch.setattr(engines, "_CANDIDATES", {"broken": breaks, "given": settings.pop("backend")})
-    monkeypatch.setattr(engines, "open_gpu", settings["open_device"])
-    found = report()
-    engine_stages.opens(found, settings)
-    assert found.judged().status == "failed"
-    assert found.reason == "broken: what fails is an error of livecut's"
-    assert found.checks[0].said == "TypeError: a null pointer"
-    assert found.facts["engine"].startswith("copying")
-
-
-def test_streams_in_one_inference_are_timed_beside_turns(either):
-    found = report()
-    batch_stage.batches(found, either)
-    assert_passed(
-        found, ["4 streams one after the other", "4 streams in one inference", "over one inference"]
-    )
-    assert "together and alone" in found.checks[0].what
-    assert "up to 4 frames in one CUDA graph" in found.facts["details"]
-
-
-def test_streams_that_get_anothers_alpha_are_found(settings, monkeypatch):
-    from livecut.engine.backends.device_batches import DeviceBatches
-
-    submit = DeviceBatches.submit
-
-    def swapped(self, buffers, states):
-        for buffer in buffers[1:]:
-            buffer.input[...] = buffers[0].input
-        return submit(self, buffers, states)
-
-    monkeypatch.setattr(DeviceBatches, "submit", swapped)
-    found = report()
-    batch_stage.batches(found, settings)
-    assert found.judged().status == "failed"
-
-
-def test_an_engine_that_takes_one_frame_at_a_time_is_not_timed_in_batches(settings):
-    kind = software_gpu.backend_class()
-
-    class One(kind):
-        def _takes(self):
-            return 1, "one alone"
-
-    with pytest.raises(NotRun, match="copying: one alone"):
-        batch_stage.batches(report(), {**settings, "backend": lambda: One(settings["open_device"])})
-
-
 def test_a_device_that_cannot_be_opened_any_more_is_a_failed_check(settings):
     from livecut.engine.errors import DeviceLost
 
@@ -294,76 +182,6 @@ def test_every_fault_gives_its_error_and_life_goes_on(settings, monkeypatch):
     assert re.search("OutOfDeviceMemory.*damaged module.*another GPU: WrongDevice.*lost: DeviceLost", text)
 
 
-def test_parity_compares_every_picture_with_onnx(settings):
-    pytest.importorskip("onnxruntime", reason="parity is against ONNX Runtime")
-    found = report()
-    engine_stages.parity(found, settings)
-    assert_passed(found, ["mean difference of alpha"])
-    assert found.figures[0].samples == engine_stages.PICTURES
-
-
-def test_parity_finds_an_engine_that_is_another_network(stateful):
-    pytest.importorskip("onnxruntime", reason="parity is against ONNX Runtime")
-    found = report()
-    engine_stages.parity(found, stateful)
-    assert found.judged().status == "failed"
-
-
-def on_cpu(device):
-    """PyTorch as the engine, on the memory of the software GPU, which is the host's."""
-    import ctypes
-    from contextlib import nullcontext
-
-    from benchmarks.gpu_check.torch_engine import TorchBackend, TorchProgram
-
-    torch = pytest.importorskip("torch", reason="PyTorch as an engine")
-
-    class Program(TorchProgram):
-        why_not_captured = "it runs at once"
-
-        def tensor(self, pointer, shape):
-            memory = (ctypes.c_float * int(np.prod(shape))).from_address(pointer)
-            return torch.from_numpy(np.frombuffer(memory, np.float32).reshape(shape))
-
-        def on(self, stream):
-            return nullcontext()
-
-    class OnCpu(TorchBackend):
-        device_name, half, program_class = "cpu", False, Program
-
-    return OnCpu(device)
-
-
-def test_pytorch_as_an_engine_is_the_network(either):
-    pytest.importorskip("onnxruntime", reason="parity is against ONNX Runtime")
-    found = report()
-    engine_stages.parity(found, {**either, "backend": lambda: on_cpu(either["open_device"])})
-    assert_passed(found, ["mean difference of alpha"])
-    assert "it runs at once" in found.facts["details"]
-
-
-def test_an_engine_that_cannot_be_captured_is_told_by_the_graph_stage(settings):
-    with pytest.raises(NotRun, match="pytorch in no graph: it runs at once"):
-        frame_stages.graph(report(), {**settings, "backend": lambda: on_cpu(settings["open_device"])})
-
-
-def test_the_serial_loop_runs_and_its_goal_is_forty_times(settings):
-    pytest.importorskip("torch", reason="the loop is PyTorch's")
-    found = report()
-    torch_stage.serial_loop(found, {**settings, "torch_device": "cpu"})
-    (goal,) = (each for each in found.figures if each.target)
-    assert goal.target == 40
-    assert any("livecut" in each.what for each in found.figures)
-
-
-def test_without_an_engine_the_frame_stages_say_what_was_tried(settings):
-    def refuses():
-        raise NotRun("no such thing here")
-
-    with pytest.raises(NotRun, match="nothing runs the model on this GPU: given: no such thing here"):
-        frame_stages.graph(report(), {**settings, "backend": refuses})
-
-
 def test_the_command_runs_gpu_stages_in_processes_of_their_own(driver, tmp_path):
     environment = {**os.environ, "LD_LIBRARY_PATH": str(driver.parent)}
     command = [
@@ -382,20 +200,3 @@ def test_the_command_runs_gpu_stages_in_processes_of_their_own(driver, tmp_path)
     assert "Software GPU, SM 8.6" in stages["environment"]["facts"]["gpu"], done.stdout + done.stderr
     assert stages["copies"]["status"] == "passed"
     assert stages["copies"]["figures"]
-
-
-def test_what_only_lacks_pycuda_is_run_through_libcuda_alone(monkeypatch):
-    from benchmarks.gpu_check import engines
-    from livecut.engine.backends.swapping import SwappingBackend
-
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
-    reasons = {"tensorrt": "", "onnxruntime-cuda": "has no CUDA provider"}
-    monkeypatch.setattr(engines, "why_not", lambda name, needs_pycuda=True: reasons[name])
-    made = engines._CANDIDATES["tensorrt without pycuda"]()
-    assert isinstance(made, SwappingBackend)
-    made.close()
-    with pytest.raises(NotRun, match="has no CUDA provider"):
-        engines._CANDIDATES["onnxruntime-cuda without pycuda"]()
-    monkeypatch.setattr(engines, "find_spec", lambda name: object())
-    with pytest.raises(NotRun, match="has been tried"):
-        engines._CANDIDATES["tensorrt without pycuda"]()
