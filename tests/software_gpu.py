@@ -27,8 +27,9 @@ def build(folder):
     )
     flags = ["-std=c++17", "-c", "-fPIC", "-O2", "-fno-strict-aliasing", "-ffp-contract=off", "-w"]
     subprocess.run([cpp, *flags, str(FOLDER / "software_kernels.cpp"), "-o", objects[1]], check=True)
+    # Another soname: what opens libcuda.so.1 later in this process, as TensorRT does, must not get this one.
     path = folder / "libcuda.so.1"
-    subprocess.run([cpp, "-shared", "-Wl,-soname,libcuda.so.1", *objects, "-o", str(path)], check=True)
+    subprocess.run([cpp, "-shared", "-Wl,-soname,libsoftware-gpu.so", *objects, "-o", str(path)], check=True)
     return path
 
 
