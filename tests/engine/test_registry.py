@@ -6,6 +6,7 @@ import pytest
 
 from livecut.engine import registry
 from livecut.engine.errors import ManifestError, ModelError
+from livecut.engine.passport import Passport
 
 
 @pytest.fixture
@@ -20,6 +21,19 @@ def home(tmp_path, monkeypatch):
 def test_the_default_model_ships(home):
     assert registry.find_bundle() == registry.SHIPPED / "livecut-s"
     registry.load_manifest().validate_against_onnx()
+
+
+@pytest.mark.parametrize(
+    "artefact", sorted(registry.SHIPPED.glob("*/*.onnx")), ids=lambda p: str(p.parent.name) + "/" + p.name
+)
+def test_what_ships_is_what_its_passport_and_its_manifest_say(artefact):
+    manifest = registry.load_manifest(artefact.parent)
+    if artefact == manifest.model_path:
+        manifest.validate_against_onnx()
+    else:
+        passport = Passport.read(artefact)
+        assert passport.check(artefact, manifest.model_path) == []
+        assert manifest.variants[passport.target].file == artefact.name
 
 
 def test_a_bundle_is_found_by_name_at_home_first(home, tiny_model):
