@@ -27,7 +27,7 @@ TITLE = "precisions of the network alone"
 PRECISIONS = ("fp32", "bf16", "int8")
 FASTER, MOST_GROWTH = 1.3, 5.0
 """INT8 against fp32: how many times as fast at least, how many per cent more MAE at most."""
-NEAR = 0.05
+NEAR = 0.1  # on a scene made up, which no network is sure of; the error rows tell of real pictures
 """Mean difference of alpha from fp32's on the first frame past which a precision computes something else."""
 QUICK_PICTURES = 12
 
