@@ -25,7 +25,11 @@ def test_livecut_s_becomes_an_fp16_engine(target, tmp_path):
     report = build_engine(
         livecut_s_fp16,
         tmp_path / "livecut-s.plan",
-        profiles={"image": ((1, 3, 288, 512),) * 3, "previous": ((1, 1, 288, 512),) * 3},
+        profiles={
+            "image": ((1, 3, 288, 512),) * 3,
+            "previous": ((1, 1, 288, 512),) * 3,
+            "seen": ((1, 16, 36, 64),) * 3,
+        },
         compute_capability=target,
         progress=lambda step, share: seen.append(share),
         api=api,
@@ -35,7 +39,7 @@ def test_livecut_s_becomes_an_fp16_engine(target, tmp_path):
     assert (passport.precision_found, passport.precision_evidence) == ("fp16", "parsed network")
     assert set(passport.layers) == {"fp16"}
     assert passport.kept_higher == []
-    assert passport.extra["tensors"]["fp32"] == 4  # picture, alpha and state, as they are fed and read
+    assert passport.extra["tensors"]["fp32"] == 6  # picture, alpha and two states, as they are fed and read
     convolutions = passport.extra["layers_by_kind"]["convolution"]
     assert list(convolutions) == ["fp16"]
     assert convolutions["fp16"] > 20

@@ -172,7 +172,8 @@ def clipping(*limits):
 
 def limits_of(model):
     dims = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    return [[dims[name] for name in node.input[1:]] for node in model.graph.node if node.op_type == "Clip"]
+    clips = [node for node in model.graph.node if node.op_type == "Clip"]
+    return [[dims[name] for name in node.input[1:] if name] for node in clips]
 
 
 def test_limits_of_a_clip_that_a_file_holds_as_lists_become_scalars(picture):
