@@ -79,6 +79,18 @@ def test_a_previous_alpha_pulls_the_next_one_and_an_unknown_one_does_not(remembe
     assert unknown.equal(fresh + 0.7)
 
 
+def test_what_is_left_of_a_thing_that_has_gone_does_not_stay_as_a_trail(remembering):
+    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
+    background = -torch.ones(1, 1, 64, 64)
+    with torch.no_grad():
+        trail = memory.mix(background, x8, f8, 0.8 * background, f8)
+        surer = memory.mix(0.8 * background, x8, f8, background, f8)
+        gone = memory.mix(background, x8, f8, -background, f8)
+    assert trail.equal(background)
+    assert (surer < -0.8 - 1e-6).all()  # of two that agree the surer previous one is kept, as ever
+    assert (gone > -1.0).all()  # and so is one that does not agree
+
+
 def test_what_is_kept_depends_on_what_has_changed(remembering):
     memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
     fresh, sure = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 SURE = 8.0  # a previous alpha less than 1/16 from 1/2 is kept in part only, and none at all from 1/2 itself
+TRAIL = 16.0  # how sharply an alpha that is surer than the previous one displaces it
 
 
 class Memory(nn.Module):
@@ -52,8 +53,14 @@ class Memory(nn.Module):
         previous: torch.Tensor,
         seen: torch.Tensor,
     ) -> torch.Tensor:
-        """The new state: ``signed`` (N, 1, H, W), moved towards the previous one where nothing changed."""
+        """The new state: ``signed`` (N, 1, H, W), moved towards the previous one where nothing changed.
+
+        Where both agree and the new one is the surer, it is taken as it is: what little is left of a thing
+        that has gone would fade over many frames else, as a trail.
+        """
         change = F.relu(self.change((f8 - seen).abs()))
         keep = torch.sigmoid(self.keep(x8) + self.moved(change))
         keep = F.interpolate(keep, scale_factor=8.0, mode="nearest")
-        return signed + (previous - signed) * (keep * (SURE * previous.abs()).clamp(max=1.0))
+        product = previous * signed
+        surer = (TRAIL * product * (signed * signed - product)).clamp(0.0, 1.0)
+        return signed + (previous - signed) * (keep * (SURE * previous.abs()).clamp(max=1.0) * (1 - surer))
