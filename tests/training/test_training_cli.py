@@ -6,11 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 
-from livecut.cli.main import app
 
 TINY = """
 base = "article"
@@ -29,19 +27,6 @@ until = 1.0
 batch = 2
 sizes = [[64, 64]]
 """
-
-
-@pytest.fixture
-def livecut():
-    """Call the command in this process."""
-
-    def call(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
 
 
 @pytest.fixture
