@@ -22,7 +22,7 @@ from .options import (
     Verbose,
     parse_size,
 )
-from .outcome import StopSignals, ends_with_exit_code
+from .outcome import StopSignals, ends_with_exit_code, said_once
 
 if TYPE_CHECKING:
     from ..engine.bench.figures import Figures
@@ -170,7 +170,7 @@ def bench(
     check_writable(json_report, html)
     runs = expand(base, parse_sweep(sweep, base)) if sweep else [base]
     work = _Work(quiet=quiet, idle_seconds=parse_duration(idle, "--idle", zero=True))
-    with StopSignals(work.stop) as signals:
+    with StopSignals(work.stop) as signals, said_once():
         if cold_start:
             work.time_cold_start(base, signals)
         if find_streams:

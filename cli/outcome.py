@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -95,6 +96,28 @@ def configure_logging(*, verbose: int = 0, quiet: bool = False) -> None:
         handler.setFormatter(_Formatter())
         logger.addHandler(handler)
         logger.propagate = False
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """While this context is open, what has been logged is not logged again: many streams run the same thing.
+
+    Warnings and errors are always shown.
+    """
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = record.levelno > logging.INFO or text not in said
+        said.add(text)
+        return new
+
+    logger = logging.getLogger("livecut")
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
 
 
 class StopSignals:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
-METHODS = ("matting", "plate", "article", "guided", "fine")
+METHODS = ("matting", "plate", "article")
 OPTIMISERS = ("adamw", "adam", "sgd")
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.
 SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
@@ -82,14 +82,11 @@ class Config:
     Attributes
     ----------
     encoder_weights : str
-        A file under the data folder, or empty for an encoder that starts at random.
+        A file under the data folder, ``package:PACKAGE/PATH`` for one inside an installed package, or empty
+        for an encoder that starts at random.
     method : str
-        ``matting``; ``plate``: the same with a clean plate as second input; ``guided``: the same with a
-        second encoder; ``fine``: that on the picture averaged 2 x 2, with a refiner; ``article``: the
-        generator and discriminator of the article.
-    second_weights : str
-        For methods ``guided`` and ``fine``: an ncnn file (``.param``) under the data folder for the second
-        encoder, or empty.
+        ``matting``; ``plate``: the same with a clean plate as second input; ``article``: the generator and
+        discriminator of the article.
     initial : str
         A checkpoint, or a run's folder, whose averaged weights the network starts from; or empty.
     losses : dict
@@ -113,7 +110,6 @@ class Config:
     stages: list[Stage]
     method: str = "matting"
     initial: str = ""
-    second_weights: str = ""
     losses: dict[str, float] = field(default_factory=dict)
     input_sizes: list[list[int]] = field(default_factory=lambda: [list(size) for size in SIZES_WH])
     adversarial: Adversarial | None = None

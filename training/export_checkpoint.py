@@ -101,8 +101,7 @@ def export_checkpoint(
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
     used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
     used = [folder for folder in used if (data / folder).is_dir()]
-    initial = [state["config"].get(key, "") for key in ("encoder_weights", "second_weights")]
-    ledger = build_ledger(data, used, filter(None, initial))
+    ledger = build_ledger(data, used, filter(None, [state["config"].get("encoder_weights", "")]))
     module, manifest = build_manifest(network, config["name"], version, {}, sizes_wh)
     source = module_source(module, manifest, path=checkpoint)
     with tempfile.TemporaryDirectory() as folder:

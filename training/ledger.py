@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .initial import PACKAGE, package_statement
+
 LICENCE_FILE = "LICENCE.txt"
 # What the rendered scenes were made from.
 BEHIND_RENDERS = ("models3d", "envmaps")
@@ -18,20 +20,27 @@ FIELDS = {
 
 
 def build_ledger(data: Path, folders: Iterable[str], initial_weights: Iterable[str]) -> dict[str, Any]:
-    """The ledger of a weight trained on ``folders`` of ``data``, from the files ``initial_weights`` in it.
+    """The ledger of a weight trained on ``folders`` of ``data``.
+
+    Parameters
+    ----------
+    initial_weights : iterable of str
+        What the training began with, named as in a configuration: files of ``data`` or of packages.
 
     Raises
     ------
     ValueError
-        If a folder, or that of a file, has no ``LICENCE.txt``: such a weight must not ship.
+        If a folder, that of a file, or a package states no licence: such a weight must not ship.
     """
     folders = sorted(set(folders))
     if "renders" in folders:
         folders += [folder for folder in BEHIND_RENDERS if (data / folder).is_dir()]
     sources = [entry for folder in folders for entry in _entries(data, data / folder)]
-    files = [data / name for name in initial_weights]
-    initial = [{"file": file.name, **_statement(file.parent / LICENCE_FILE)} for file in files]
-    return {"format": 1, "initial_weights": initial, "data": sources}
+    return {
+        "format": 1,
+        "initial_weights": [_initial(data, name) for name in initial_weights],
+        "data": sources,
+    }
 
 
 def parse_statement(text: str) -> dict[str, list[str]]:
@@ -53,6 +62,13 @@ def _entries(data: Path, folder: Path) -> list[dict[str, Any]]:
     if not inner:
         raise ValueError(f"{folder}: no {LICENCE_FILE}; a weight trained on it must not ship")
     return [entry for child in inner for entry in _entries(data, child)]
+
+
+def _initial(data: Path, name: str) -> dict[str, Any]:
+    if name.startswith(PACKAGE):
+        return package_statement(name)
+    file = data / name
+    return {"file": file.name, **_statement(file.parent / LICENCE_FILE)}
 
 
 def _statement(path: Path) -> dict[str, Any]:

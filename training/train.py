@@ -30,8 +30,8 @@ from .data.clips import ClipMaker, ClipStream
 from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
 from .data.plates import PlateBatch, PlateMaker, PlateStream
 from .device import describe, prepare
+from .initial import locate
 from .model.build import build_network
-from .model.ncnn_weights import load_shufflenet
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
 from .optimiser import averaged_copy, follow, freeze, heal, make_optimiser, share_at
@@ -106,9 +106,7 @@ class Trainer:
         prepare(self.device, config.run.threads)
         network = build_network(config.method, config.network)
         if config.encoder_weights:
-            load_encoder(network.encoder, data / config.encoder_weights)  # type: ignore[arg-type]
-        if config.second_weights:
-            load_shufflenet(network.second, data / config.second_weights)  # type: ignore[arg-type]
+            load_encoder(network.encoder, locate(data, config.encoder_weights))  # type: ignore[arg-type]
         self.network = channels_last(network.to(self.device))
         self.objective = make_objective(config, self.device)
         self.record = Record(self.out, self.objective.names, say)

@@ -1,5 +1,6 @@
 """How commands end: exit codes, one line, signals."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -9,8 +10,23 @@ import threading
 import pytest
 import typer
 
-from livecut.cli.outcome import StopSignals, configure_logging, ends_with_exit_code
+from livecut.cli.outcome import StopSignals, configure_logging, ends_with_exit_code, said_once
 from livecut.engine import errors
+
+
+def test_what_many_streams_log_alike_is_shown_once_and_warnings_always(capsys):
+    configure_logging()
+    log = logging.getLogger("livecut")
+    with said_once():
+        for stream in (1, 1, 2):
+            log.info("stream on %d thread", stream)
+            log.warning("late")
+    log.info("stream on %d thread", 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "thread" in line] == [
+        "livecut: stream on 1 thread", "livecut: stream on 2 thread", "livecut: stream on 1 thread",
+    ]  # fmt: skip
+    assert lines.count("livecut: warning: late") == 3
 
 
 def outcome_of(error, capsys, **options):

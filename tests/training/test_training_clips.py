@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from livecut.training import recall, write_clips
-from livecut.training.config import load_config, parse_config
+from livecut.training.config import parse_config
 from livecut.training.data import clips
 from livecut.training.data.cache import pack
 from livecut.training.data.catalogue import read_catalogue
@@ -145,12 +145,6 @@ def test_training_the_memory_leaves_the_network_as_it_was(memory_config, tiny_co
     before, after = first.average.state_dict(), second.average.state_dict()
     assert all(value.equal(after[name]) for name, value in before.items())
     assert after["memory.keep.bias"].item() != -1.0
-
-
-def test_the_memory_configuration_is_the_default_network_with_a_memory():
-    base, memory = load_config("livecut-s-further"), load_config("livecut-s-memory")
-    assert memory.network == {**base.network, "memory": True}
-    assert (memory.frames, memory.learns) == (6, ["memory."])
 
 
 def test_clips_need_a_memory(tiny_config):

@@ -137,6 +137,6 @@ def test_training_begins_as_the_network_without_a_plate_and_learns_the_compariso
     assert any(comparison.gain.weight.any() for comparison in second.network.comparisons)
 
 
-def test_the_configuration_is_that_of_the_default_network():
-    base, plate = load_config("livecut-s"), load_config("livecut-plate")
+def test_the_configuration_is_that_of_the_first_network():
+    base, plate = load_config("mobilenet"), load_config("livecut-plate")
     assert (plate.method, plate.network) == ("plate", base.network)

@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from .article import ArticleNetwork
-from .fine import FineNetwork, GuidedNetwork
 from .network import MattingNetwork
 from .plate import PlateNetwork
 
@@ -16,8 +15,6 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "matting": MattingNetwork,
     "plate": PlateNetwork,
     "article": ArticleNetwork,
-    "guided": GuidedNetwork,
-    "fine": FineNetwork,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ class Decoder(nn.Module):
 
     Parameters
     ----------
+    features : mapping of int to int
+        Channels of the encoder's features, by stride.
     c32, c16, c8, c4 : int
         Channels at each level.
     slim8, skip2 : int
@@ -29,6 +31,7 @@ class Decoder(nn.Module):
 
     def __init__(
         self,
+        features: Mapping[int, int],
         c32: int = 80,
         c16: int = 64,
         c8: int = 48,
@@ -39,14 +42,14 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.widths = c16, c8
-        self.blocks = nn.Sequential(*(ContextBlock(160) for _ in range(context)))
-        self.context = ConvBlock(160, c32, 1)
-        self.gate = nn.Conv2d(160, c32, 1)
-        self.d16 = ConvBlock(c32 + 48, c16)
-        self.d8 = ConvBlock(c16 + 16, c8)
+        self.blocks = nn.Sequential(*(ContextBlock(features[32]) for _ in range(context)))
+        self.context = ConvBlock(features[32], c32, 1)
+        self.gate = nn.Conv2d(features[32], c32, 1)
+        self.d16 = ConvBlock(c32 + features[16], c16)
+        self.d8 = ConvBlock(c16 + features[8], c8)
         self.slim8 = nn.Conv2d(c8, slim8, 1)
-        self.skip2 = nn.Conv2d(8, skip2, 4, 2, 1)
-        self.d4 = ConvBlock(slim8 + 12 + skip2, c4)
+        self.skip2 = nn.Conv2d(features[2], skip2, 4, 2, 1)
+        self.d4 = ConvBlock(slim8 + features[4] + skip2, c4)
         self.head = nn.Conv2d(c4, 16, 3, padding=1)
         self.side16 = nn.Conv2d(c16, 1, 1)  # supervised in training only, absent from the exported graph
         self.side8 = nn.Conv2d(c8, 1, 1)
@@ -66,19 +69,10 @@ class Decoder(nn.Module):
         recalled16, recalled8 : tensor, optional
             Added at 1/16 and 1/8 before the ReLU: what is remembered of the frame before.
         """
-        x4, x16, x8 = self.levels(features, recalled16, recalled8)
-        return self.head(x4), x16, x8
-
-    def levels(
-        self,
-        features: Sequence[torch.Tensor],
-        recalled16: torch.Tensor | None = None,
-        recalled8: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What ``head`` makes the logits of, at 1/4, and the features at 1/16 and 1/8; as ``forward``."""
         f2, f4, f8, f16, f32 = features
         x = self.blocks(f32)
         x = self.context(x) * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
         x16 = self.d16(torch.cat([double(x), f16], 1), recalled16)
         x8 = self.d8(torch.cat([double(x16), f8], 1), recalled8)
-        return self.d4(torch.cat([double(self.slim8(x8)), f4, self.skip2(f2)], 1)), x16, x8
+        x4 = self.d4(torch.cat([double(self.slim8(x8)), f4, self.skip2(f2)], 1))
+        return self.head(x4), x16, x8

@@ -21,18 +21,25 @@ STRIDE_OF_DILATED = 8
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, 1x1 linear projection; added to the input where the shapes agree."""
+    """1x1 expansion, depthwise, 1x1 linear projection; added to the input where the shapes agree."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, stride: int, expansion: int, dilation: int = 1
+        self,
+        channels_in: int,
+        channels_out: int,
+        stride: int,
+        expansion: int,
+        dilation: int = 1,
+        *,
+        kernel: int = 3,
     ) -> None:
         super().__init__()
-        hidden = channels_in * expansion
+        hidden, padding = channels_in * expansion, kernel // 2 * dilation
         layers: list[nn.Module] = []
         if expansion != 1:
             layers += [nn.Conv2d(channels_in, hidden, 1), nn.ReLU6()]
         layers += [
-            nn.Conv2d(hidden, hidden, 3, stride, dilation, dilation, groups=hidden),
+            nn.Conv2d(hidden, hidden, kernel, stride, padding, dilation, groups=hidden),
             nn.ReLU6(),
             nn.Conv2d(hidden, channels_out, 1),
         ]
@@ -51,10 +58,16 @@ class Encoder(nn.Module):
     dilated : bool
         Keep 1/8 from the fourth stage on and dilate instead, as DeepLab does. Only the check of the
         imported weights needs it (``pretrained.py``).
+
+    Attributes
+    ----------
+    channels : dict of int to int
+        Of each feature, by its stride.
     """
 
     def __init__(self, dilated: bool = False) -> None:
         super().__init__()
+        self.channels = dict(TAPS.values())
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU6())
         blocks, channels, reached, dilation = [], 16, 2, 1
         for expansion, channels_out, count, first_stride in STAGES:

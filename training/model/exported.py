@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .fine import FineNetwork
-from .network import CHANNELS_8, MattingNetwork
-from .plate import CHANNELS, WINDOWS, PlateNetwork
+from .network import MattingNetwork
+from .plate import WINDOWS, PlateNetwork
 
 State = dict[str, Any]
 """An entry of a manifest's ``state``: names of input and output, shape."""
@@ -19,47 +18,37 @@ State = dict[str, Any]
 class _Remembering(nn.Module):
     """A network with a memory: picture and the state of the frame before in, alpha and its own state out."""
 
-    states: Sequence[State] = (
-        {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
-        {"input": "seen", "output": "shown", "shape": [1, CHANNELS_8, "height/8", "width/8"]},
-    )
-
     def __init__(self, network: MattingNetwork) -> None:
         super().__init__()
         self.network = network
+        seen = [1, network.channels[8], "height/8", "width/8"]
+        self.states: Sequence[State] = (
+            {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
+            {"input": "seen", "output": "shown", "shape": seen},
+        )
 
     def forward(self, image: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
         previous, seen = state
         return self.network.step(image, previous, seen)
 
 
-class _RememberingByFours(_Remembering):
-    """The same for ``FineNetwork``, whose state is that of pictures half the size."""
-
-    states: Sequence[State] = (
-        {"input": "previous", "output": "remembered", "shape": [1, 4, "height/2", "width/2"]},
-        {"input": "seen", "output": "shown", "shape": [1, CHANNELS_8, "height/16", "width/16"]},
-    )
-
-
 class _WithPlate(nn.Module):
     """A network that takes the first picture for the plate and keeps its features."""
-
-    states: Sequence[State] = (
-        *(
-            {
-                "input": f"plate{stride}",
-                "output": f"plate{stride}_kept",
-                "shape": [1, CHANNELS[stride], f"height/{stride}", f"width/{stride}"],
-            }
-            for stride in WINDOWS
-        ),
-        {"input": "known", "output": "known_kept", "shape": [1, 1, 1, 1]},
-    )
 
     def __init__(self, network: PlateNetwork) -> None:
         super().__init__()
         self.network = network
+        self.states: Sequence[State] = (
+            *(
+                {
+                    "input": f"plate{stride}",
+                    "output": f"plate{stride}_kept",
+                    "shape": [1, network.channels[stride], f"height/{stride}", f"width/{stride}"],
+                }
+                for stride in WINDOWS
+            ),
+            {"input": "known", "output": "known_kept", "shape": [1, 1, 1, 1]},
+        )
 
     def forward(self, image: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
         *bare, known = state
@@ -78,5 +67,5 @@ def exported(network: nn.Module) -> tuple[nn.Module, list[State]]:
     if isinstance(folded, PlateNetwork):
         module = _WithPlate(folded)
     elif getattr(folded, "memory", None) is not None:
-        module = (_RememberingByFours if isinstance(folded, FineNetwork) else _Remembering)(folded)
+        module = _Remembering(folded)
     return module.eval(), [dict(state) for state in getattr(module, "states", ())]

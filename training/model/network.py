@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +12,15 @@ from torch import nn
 
 from .blocks import fold
 from .decoder import Decoder
-from .encoder import TAPS, Encoder
+from .efficientnet import SCALES, EfficientNetLite
+from .encoder import Encoder
 from .memory import Memory
 
-CHANNELS_8 = dict(TAPS.values())[8]
 STRIDE = 32  # height and width of the input must be multiples of this
+ENCODERS: dict[str, Callable[[], nn.Module]] = {
+    "mobilenetv2-0.5": Encoder,
+    **{f"efficientnet-lite{variant}": partial(EfficientNetLite, variant) for variant in SCALES},
+}
 
 
 class MattingNetwork(nn.Module):
@@ -25,6 +31,8 @@ class MattingNetwork(nn.Module):
 
     Parameters
     ----------
+    encoder : str
+        One of ``ENCODERS``.
     memory : bool
         Whether the network has a memory, and ``step``.
     **widths : int
@@ -33,11 +41,14 @@ class MattingNetwork(nn.Module):
 
     stride = STRIDE
 
-    def __init__(self, memory: bool = False, **widths: int) -> None:
+    def __init__(self, memory: bool = False, encoder: str = "mobilenetv2-0.5", **widths: int) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder(**widths)
-        self.memory = Memory(*self.decoder.widths, CHANNELS_8) if memory else None
+        if encoder not in ENCODERS:
+            raise ValueError(f'network.encoder: expected one of {", ".join(ENCODERS)}, got "{encoder}"')
+        self.encoder = ENCODERS[encoder]()
+        self.channels: dict[int, int] = self.encoder.channels  # type: ignore[assignment]
+        self.decoder = Decoder(self.channels, **widths)
+        self.memory = Memory(*self.decoder.widths, self.channels[8]) if memory else None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits, _, _ = self.decoder(self.encoder(image))
@@ -54,12 +65,11 @@ class MattingNetwork(nn.Module):
         state = self.memory.mix(signed, x8, features[2], previous, seen)
         return state * 0.5 + 0.5, state, features[2]
 
-    @staticmethod
-    def blank_state(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def blank_state(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The state that a stream of pictures like ``image`` (N, 3, H, W) begins with."""
         count, _, height, width = image.shape
         return image.new_zeros(count, 1, height, width), image.new_zeros(
-            count, CHANNELS_8, height // 8, width // 8
+            count, self.channels[8], height // 8, width // 8
         )
 
     def first_frame(self, image: torch.Tensor) -> torch.Tensor:

@@ -7,12 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from .blocks import ConvBlock
-from .encoder import TAPS
 from .network import MattingNetwork
 
 # Kernel of the comparison at each stride. At 1/2 it costs most and tells least: edges are the picture's own.
 WINDOWS = {4: 3, 8: 3, 16: 3, 32: 1}
-CHANNELS = dict(TAPS.values())
 Features = list[torch.Tensor]
 
 
@@ -40,10 +38,10 @@ class PlateNetwork(MattingNetwork):
     plate and answers as the ``MattingNetwork`` whose weights it was given.
     """
 
-    def __init__(self, **widths: int) -> None:
-        super().__init__(memory=False, **widths)
+    def __init__(self, encoder: str = "mobilenetv2-0.5", **widths: int) -> None:
+        super().__init__(memory=False, encoder=encoder, **widths)
         self.comparisons = nn.ModuleList(
-            Comparison(CHANNELS[stride], kernel) for stride, kernel in WINDOWS.items()
+            Comparison(self.channels[stride], kernel) for stride, kernel in WINDOWS.items()
         )
 
     def forward(self, image: torch.Tensor, plate: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
@@ -78,7 +76,7 @@ class PlateNetwork(MattingNetwork):
     def first_frame(self, image: torch.Tensor) -> torch.Tensor:
         """What ``step`` gives for the plate itself: its cost counts, not its alpha."""
         height, width = image.shape[2:]
-        bare = [image.new_zeros(1, CHANNELS[s], height // s, width // s) for s in WINDOWS]
+        bare = [image.new_zeros(1, self.channels[s], height // s, width // s) for s in WINDOWS]
         return self.step(image, bare, image.new_zeros(1, 1, 1, 1))[0]
 
     def _compared(self, seen: Features, bare: Features) -> Features:

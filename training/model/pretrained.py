@@ -1,6 +1,6 @@
-"""Weights of the encoder from a TensorFlow Lite DeepLabv3 MobileNetV2-0.5 (Apache-2.0).
+"""Weights of an encoder: MobileNetV2-0.5 of a TensorFlow Lite DeepLabv3, EfficientNet-Lite of a PyTorch file.
 
-``python -m livecut.training.model.pretrained FILE`` compares the imported encoder with the file as
+``python -m livecut.training.model.pretrained FILE.tflite`` compares the imported encoder with the file as
 OpenVINO runs it and prints the largest difference.
 """
 
@@ -14,9 +14,13 @@ import torch
 from torch import nn
 
 from ...engine.openvino_core import openvino_core
+from .efficientnet import EfficientNetLite
 from .encoder import Encoder
 
 ENCODER_INPUT_PX = 257
+# EfficientNet-Lite's input, in 0..255: (value - mean) / std, and ours.
+LITE_MEAN, LITE_STD, OURS = 127.0, 128.0, 127.5
+LITE_EPSILON = 1e-3  # of its batch normalisation
 
 
 def convolutions(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -44,16 +48,51 @@ def convolutions(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def load_encoder(encoder: Encoder, path: Path) -> None:
+def lite_convolutions(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every convolution's ``(weight, bias)`` in graph order, with the normalisation after it folded in.
+
+    The first is changed so that the input may be in -1..1.
+
+    Raises
+    ------
+    ValueError
+        If the file is not an EfficientNet-Lite as PyTorch saves its tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = []
+        for name in (key for key in state if key.endswith("_conv.weight") or key == "_conv_stem.weight"):
+            weight = state[name].double()
+            inside, _, own = name.removesuffix(".weight").rpartition(".")
+            # A block has _expand_conv with _bn0, _depthwise_conv with _bn1, _project_conv with _bn2.
+            norm = {"_depthwise_conv": "_bn1", "_project_conv": "_bn2"}.get(own, "_bn0")
+            prefix = f"{inside}.{norm}" if inside else norm
+            parts = (f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
+            gain, shift, mean, variance = (state[part].double() for part in parts)
+            scale = gain / (variance + LITE_EPSILON).sqrt()
+            found.append((weight * scale.view(-1, 1, 1, 1), shift - mean * scale))
+        weight, bias = found[0]
+    except Exception as error:  # torch raises many kinds for a file that is damaged or another
+        raise ValueError(
+            f"{path}: not an EfficientNet-Lite of PyTorch ({type(error).__name__}: {error})"
+        ) from None
+    bias = bias + (weight * ((OURS - LITE_MEAN) / LITE_STD)).sum((1, 2, 3))
+    found[0] = (weight * (OURS / LITE_STD), bias)
+    return [(weight.float().numpy(), bias.float().numpy()) for weight, bias in found]
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
     """Fill ``encoder`` from the file.
 
     Raises
     ------
     ValueError
-        If a convolution of the file does not have the encoder's shape.
+        If the file has too few convolutions, or one that does not have the encoder's shape.
     """
-    source = convolutions(path)
+    source = lite_convolutions(path) if isinstance(encoder, EfficientNetLite) else convolutions(path)
     targets = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    if len(source) < len(targets):
+        raise ValueError(f"{path}: {len(source)} convolutions, the encoder needs {len(targets)}")
     for index, (target, (weight, bias)) in enumerate(zip(targets, source, strict=False)):
         if tuple(target.weight.shape) != weight.shape:
             raise ValueError(

@@ -1,0 +1,94 @@
+"""EfficientNet-Lite (Tan and Le 2019, the Lite variants of 2020), batch normalisation already folded.
+
+Without squeeze-and-excitation and with ReLU6, so that it quantises well. The last stage and the classifier
+are left out: they hold half of the weights and matter least to where an outline lies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .encoder import InvertedResidual
+
+STEM_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one width: the first has ``stride``; what the last gives is handed on where ``tap``."""
+
+    expansion: int
+    channels: int
+    blocks: int
+    stride: int
+    kernel: int
+    tap: bool
+
+
+STAGES = (
+    Stage(1, 16, 1, 1, 3, True),
+    Stage(6, 24, 2, 2, 3, True),
+    Stage(6, 40, 2, 2, 5, True),
+    Stage(6, 80, 3, 2, 3, False),
+    Stage(6, 112, 3, 1, 5, True),
+    Stage(6, 192, 4, 2, 5, True),
+)
+# Of each variant, how much wider and deeper it is than the first.
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+
+
+class EfficientNetLite(nn.Module):
+    """Features of a picture at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
+
+    Parameters
+    ----------
+    variant : int
+        0, 1 or 2.
+
+    Attributes
+    ----------
+    channels : dict of int to int
+        Of each feature, by its stride.
+    """
+
+    def __init__(self, variant: int = 0) -> None:
+        super().__init__()
+        width, depth = SCALES[variant]
+        self.stem = nn.Sequential(nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1), nn.ReLU6())
+        self.channels: dict[int, int] = {}
+        stages, channels, reached = [], STEM_CHANNELS, 2
+        for place, stage in enumerate(STAGES):
+            blocks, channels_out = [], _wide(stage.channels, width)
+            count = stage.blocks if place == 0 else math.ceil(stage.blocks * depth)
+            for index in range(count):
+                stride = stage.stride if index == 0 else 1
+                blocks.append(
+                    InvertedResidual(channels, channels_out, stride, stage.expansion, kernel=stage.kernel)
+                )
+                channels = channels_out
+            stages.append(nn.Sequential(*blocks))
+            reached *= stage.stride
+            if stage.tap:
+                self.channels[reached] = channels
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return ``[f2, f4, f8, f16, f32]`` of ``image``, float (N, 3, H, W), RGB in -1..1."""
+        x = self.stem(image)
+        features = []
+        for stage, description in zip(self.stages, STAGES, strict=True):
+            x = stage(x)
+            if description.tap:
+                features.append(x)
+        return features
+
+
+def _wide(channels: int, factor: float) -> int:
+    """``channels`` times ``factor``, to the nearest multiple of 8, but not below nine tenths of it."""
+    wanted = channels * factor
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
