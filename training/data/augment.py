@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
+import av
 import cv2
 import numpy as np
+
+CODEC = "mpeg4"  # FFmpeg's own: every build has it
 
 
 def photometric(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -17,8 +23,11 @@ def photometric(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         out = blur(out, rng)
     if rng.random() < 0.35:
         out = noise(out, rng)
-    if rng.random() < 0.35:
+    chance = rng.random()
+    if chance < 0.28:
         out = jpeg(out, int(rng.integers(25, 90)))
+    elif chance < 0.40:
+        out = video(out, rng)
     return out
 
 
@@ -70,6 +79,34 @@ def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grain = rng.standard_normal((height, width, 3), dtype=np.float32) * sigma
     full = cv2.resize(grain, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.clip(image + full, 0, 255).astype(np.uint8)
+
+
+def video(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As the second frame of a video at a low rate: predicted from another picture, and quantised coarsely.
+
+    The first frame is the picture itself a few pixels on, as if the camera had moved.
+    """
+    height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    shift = np.array([[1, 0, rng.uniform(-6, 6)], [0, 1, rng.uniform(-6, 6)]], np.float32)
+    moved = cv2.warpAffine(image, shift, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    encoder: Any = av.CodecContext.create(CODEC, "w")
+    decoder: Any = av.CodecContext.create(CODEC, "r")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base = Fraction(1, 30)
+    encoder.thread_count = 1
+    quality = int(rng.integers(4, 16))  # of 2 to 31, 2 the best
+    encoder.qmin = encoder.qmax = quality
+    decoder.thread_count = 1
+    decoder.extradata = encoder.extradata
+    packets = []
+    for picture in (moved, image):
+        crop = np.ascontiguousarray(picture[:height, :width])
+        packets += encoder.encode(av.VideoFrame.from_ndarray(crop, "rgb24").reformat(format="yuv420p"))
+    packets += encoder.encode(None)
+    frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
+    out = image.copy()
+    out[:height, :width] = frames[-1].to_ndarray(format="rgb24")
+    return out
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:

@@ -8,6 +8,11 @@ import cv2
 import numpy as np
 
 from . import geometry
+from .hands import hand
+
+HELD = 0.22  # share of composites whose last subject a hand holds
+PROPS = 0.06  # share with something narrow, a rod or a tag, before it
+REFLECTIONS = 0.12  # share of subjects that stand on something that shines
 
 
 def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
@@ -96,6 +101,9 @@ def compose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lay ``subjects`` over ``background`` with shadows, soft edges and light that goes with the scene.
 
+    Some are reflected by what they stand on, and a hand, a rod or a tag may be before the last: all of that
+    is background.
+
     Parameters
     ----------
     background : ndarray of uint8, shape (H, W, 3)
@@ -111,16 +119,73 @@ def compose(
     height, width = background.shape[:2]
     image: np.ndarray = background.astype(np.float32)
     total: np.ndarray = np.zeros((height, width), np.float32)
-    for subject in subjects:
+    for number, subject in enumerate(subjects, start=1):
         placed = place(subject, (width, height), len(subjects), rng)
         sharp = placed[..., 3].astype(np.float32) / 255
         alpha = _softened(sharp, rng.uniform(0.3, 1.0)) if rng.random() < 0.7 else sharp
         colour = relight(placed[..., :3].astype(np.float32), alpha, image, rng)
         if rng.random() < 0.55:
             image = image * (1 - shadow(alpha, rng))[..., None]
-        image = colour * alpha[..., None] + image * (1 - alpha[..., None])
+        if rng.random() < REFLECTIONS:
+            image = _reflected(image, colour, alpha, rng)
+        held = hand(alpha, rng) if number == len(subjects) and rng.random() < HELD else None
+        if held is not None:
+            image = _over(image, held.behind, held.behind_cover)
+            total = total * (1 - held.behind_cover)
+        image = _over(image, colour, alpha)
         total = 1 - (1 - total) * (1 - alpha)
+        if held is not None:
+            image = image * (1 - 0.3 * _softened(held.before_cover, 3.0))[..., None]  # what the fingers shade
+            image = _over(image, held.before, held.before_cover)
+            total = total * (1 - held.before_cover)
+    if rng.random() < PROPS:
+        colour, cover = _prop(total, rng)
+        image, total = _over(image, colour, cover), total * (1 - cover)
     return np.clip(image, 0, 255).astype(np.uint8), np.rint(total * 255).astype(np.uint8)
+
+
+def _over(image: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    return colour * cover[..., None] + image * (1 - cover[..., None])
+
+
+def _reflected(
+    image: np.ndarray, colour: np.ndarray, alpha: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """``image`` with a subject mirrored below itself, fainter with distance."""
+    height = alpha.shape[0]
+    rows = np.flatnonzero(alpha.max(1) > 0.5)
+    if not len(rows) or (floor := int(rows[-1])) >= height - 4:
+        return image
+    reach = min(height - 1 - floor, floor)
+    below = slice(floor + 1, floor + 1 + reach)
+    mirrored = slice(floor, floor - reach, -1)
+    fade = np.linspace(rng.uniform(0.15, 0.45), 0, reach, dtype=np.float32)[:, None]
+    cover = _softened(np.ascontiguousarray(alpha[mirrored]), 1.0) * fade
+    out = image.copy()
+    out[below] = _over(image[below], colour[mirrored], cover)
+    return out
+
+
+def _prop(alpha: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A rod across the picture or a tag: colour (H, W, 3) 0..255 and cover (H, W) 0..1, both float32."""
+    height, width = alpha.shape
+    rows, columns = np.nonzero(alpha > 0.5)
+    place = rng.integers(len(rows)) if len(rows) else 0
+    at = (float(columns[place]), float(rows[place])) if len(rows) else (width / 2, height / 2)
+    mask = np.zeros((height, width), np.uint8)
+    if rng.random() < 0.5:
+        angle, far = rng.uniform(0, np.pi), width + height
+        step = (far * np.cos(angle), far * np.sin(angle))
+        ends = [(round(at[0] + sign * step[0]), round(at[1] + sign * step[1])) for sign in (-1, 1)]
+        cv2.line(mask, ends[0], ends[1], 255, max(2, round(rng.uniform(0.01, 0.05) * min(height, width))))
+    else:
+        size = rng.uniform(0.05, 0.18, 2) * (width, height)
+        box = cv2.boxPoints((at, tuple(size.tolist()), float(rng.uniform(-30, 30))))
+        cv2.fillConvexPoly(mask, np.rint(box).astype(np.int32), 255)
+    grey = np.full(3, rng.uniform(10, 250)) if rng.random() < 0.6 else rng.uniform(0, 255, 3)
+    ramp = np.linspace(rng.uniform(0.8, 1.0), 1.0, width, dtype=np.float32)[None, :, None]
+    colour = np.broadcast_to(ramp * grey.astype(np.float32), (height, width, 3))
+    return colour, cv2.GaussianBlur(mask, (0, 0), 0.6).astype(np.float32) / 255
 
 
 def _softened(alpha: np.ndarray, sigma_px: float) -> np.ndarray:
