@@ -72,7 +72,7 @@ def test_models_are_listed_and_described(livecut):
     assert "livecut-s" in livecut("model", "list").stdout
     described = json.loads(livecut("model", "info", "livecut-s", "--json").stdout)
     assert described["licence"] == "Apache-2.0"
-    assert [512, 288] in described["sizes_wh"]
+    assert [384, 224] in described["sizes_wh"]
 
 
 def test_version_and_help(livecut):

@@ -7,6 +7,7 @@ from small_networks import write_network
 trt = pytest.importorskip("tensorrt_rtx", reason="needs livecut[rtx]")
 
 from livecut.engine.errors import BackendError, DeviceUnavailable, ModelError
+from livecut.engine.manifest import Manifest
 from livecut.engine.passport import Passport
 from livecut.engine.registry import SHIPPED
 from livecut.engine.tensorrt import build_engine, load, present_gpu
@@ -21,15 +22,15 @@ BOTH = {"image": ((1, 3, 288, 288), (1, 3, 288, 512), (1, 3, 512, 512))}
 @pytest.mark.parametrize("target", ["8.6", "8.9", "12.0"])
 def test_livecut_s_becomes_an_fp16_engine(target, tmp_path):
     livecut_s_fp16 = SHIPPED / "livecut-s/model.fp16.onnx"
+    manifest = Manifest.load(SHIPPED / "livecut-s")
+    width, height = size_wh = manifest.sizes_wh[0]
+    shapes = {"image": (1, 3, height, width)}
+    shapes |= {tensor.input: tensor.shape_for(size_wh) for tensor in manifest.state}
     seen = []
     report = build_engine(
         livecut_s_fp16,
         tmp_path / "livecut-s.plan",
-        profiles={
-            "image": ((1, 3, 288, 512),) * 3,
-            "previous": ((1, 1, 288, 512),) * 3,
-            "seen": ((1, 16, 36, 64),) * 3,
-        },
+        profiles={name: (shape,) * 3 for name, shape in shapes.items()},
         compute_capability=target,
         progress=lambda step, share: seen.append(share),
         api=api,
@@ -165,7 +166,6 @@ def test_with_a_driver_the_engine_itself_says_fp16(tmp_path):
 
 
 def test_profiles_of_a_manifest_are_of_one_size(tiny_stateful_model):
-    from livecut.engine.manifest import Manifest
 
     manifest = Manifest.load(tiny_stateful_model)
     profiles = fixed_profiles(manifest, (64, 32), batch=2)
