@@ -47,14 +47,8 @@ def package_statement(name: str) -> dict[str, Any]:
     path = locate(Path(), name)
     package = name.removeprefix(PACKAGE).partition("/")[0]
     distribution = importlib.metadata.distribution(package.replace("_", "-"))
-    licence = next(
-        (
-            distribution.read_text(file)
-            for file in ("LICENSE", "LICENSE.txt", "licenses/LICENSE")
-            if distribution.read_text(file)
-        ),
-        None,
-    )
+    texts = map(distribution.read_text, ("LICENSE", "LICENSE.txt", "licenses/LICENSE"))
+    licence = next(filter(None, texts), None)
     if not licence:
         raise ValueError(f"{package}: states no licence; a weight made from it must not ship")
     facts = distribution.metadata

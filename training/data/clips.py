@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from ..config import Stage
 from . import geometry
 from .augment import jpeg
-from .compose import backdrop, relight, shadow
+from .compose import backdrop, over, relight, shadow
 from .dataset import Batch, SceneMaker, stage_at
 
 STILL = 0.3  # share of clips in which neither subject nor camera moves
@@ -68,7 +68,7 @@ class ClipMaker:
                 )
                 if casts:
                     image *= (1 - shadow(alpha, np.random.default_rng(seed)))[..., None]
-                image = colour * alpha[..., None] + image * (1 - alpha[..., None])
+                image = over(image, colour, alpha)
                 total = 1 - (1 - total) * (1 - alpha)
             images.append(np.clip(image, 0, 255).astype(np.uint8))
             alphas.append(np.rint(total * 255).astype(np.uint8))

@@ -90,8 +90,7 @@ def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.G
         for left in range(int(rng.uniform(-wide, 0)), width, step):
             shown = small[:, max(0, -left) : max(0, width - left)]
             place_at = image[top : top + tall, max(0, left) : max(0, left) + shown.shape[1]]
-            share = shown[..., 3:].astype(np.float32) / 255
-            place_at[...] = shown[..., :3] * share + place_at * (1 - share)
+            place_at[...] = over(place_at, shown[..., :3], shown[..., 3].astype(np.float32) / 255)
     dim = cv2.convertScaleAbs(image, alpha=rng.uniform(0.55, 1.0))
     return cv2.GaussianBlur(dim, (0, 0), rng.uniform(0.7, 2.5))
 
@@ -130,21 +129,22 @@ def compose(
             image = _reflected(image, colour, alpha, rng)
         held = hand(alpha, rng) if number == len(subjects) and rng.random() < HELD else None
         if held is not None:
-            image = _over(image, held.behind, held.behind_cover)
+            image = over(image, held.behind, held.behind_cover)
             total = total * (1 - held.behind_cover)
-        image = _over(image, colour, alpha)
+        image = over(image, colour, alpha)
         total = 1 - (1 - total) * (1 - alpha)
         if held is not None:
             image = image * (1 - 0.3 * _softened(held.before_cover, 3.0))[..., None]  # what the fingers shade
-            image = _over(image, held.before, held.before_cover)
+            image = over(image, held.before, held.before_cover)
             total = total * (1 - held.before_cover)
     if rng.random() < PROPS:
         colour, cover = _prop(total, rng)
-        image, total = _over(image, colour, cover), total * (1 - cover)
+        image, total = over(image, colour, cover), total * (1 - cover)
     return np.clip(image, 0, 255).astype(np.uint8), np.rint(total * 255).astype(np.uint8)
 
 
-def _over(image: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> np.ndarray:
+def over(image: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """``colour`` laid over ``image``, both (H, W, 3), where ``cover`` (H, W), 0..1, says."""
     return colour * cover[..., None] + image * (1 - cover[..., None])
 
 
@@ -162,7 +162,7 @@ def _reflected(
     fade = np.linspace(rng.uniform(0.15, 0.45), 0, reach, dtype=np.float32)[:, None]
     cover = _softened(np.ascontiguousarray(alpha[mirrored]), 1.0) * fade
     out = image.copy()
-    out[below] = _over(image[below], colour[mirrored], cover)
+    out[below] = over(image[below], colour[mirrored], cover)
     return out
 
 
