@@ -40,7 +40,7 @@ def train(
     data: Data = Path("../shared/data"),
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME"),
+        typer.Option("--out", metavar="FOLDER", help="The run's folder.", show_default="runs/CONFIG"),
     ] = None,
     cache: Cache = None,
     minutes: Annotated[
@@ -91,7 +91,7 @@ def train(
         settings, where = load_config(config), choose_device(device)
         makers = default_workers(where, settings.run.workers) if workers is None else workers
         settings = adjusted(settings, minutes=minutes, workers=makers, threads=threads)
-        folder = out or Path("runs") / settings.name
+        folder = out or Path("runs") / Path(config).stem
         if not resume and (folder / CHECKPOINT).exists():
             raise UsageError(
                 f"{folder} holds a run already: add --resume to go on with it, or choose another --out"

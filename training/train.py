@@ -285,13 +285,12 @@ class Trainer:
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Measure the averaged network on the held-out pairs, log it, and draw some of them."""
-        if self.config.method == "plate":
-            answer = plate_validation.answer_of(self.average, self.device, bfloat16=self.config.run.bfloat16)
-            return self._log_validation(plate_validation.validate(answer, self.validation))
         sizes_wh = [(width, height) for width, height in self.config.input_sizes]
         predict = torch_predictor(
             self.average, sizes_wh, device=self.device, bfloat16=self.config.run.bfloat16
         )
+        if self.config.method == "plate":
+            return self._log_validation(plate_validation.validate(predict, self.validation))
         measured = []
         for result in evaluate.results(predict, self.validation, VALIDATED):
             measured.append(result)

@@ -46,6 +46,17 @@ def test_a_run_leaves_its_files_and_says_what_comes_next(livecut, tiny_toml, dat
     assert result.stdout == ""
 
 
+def test_without_a_folder_a_run_is_called_after_its_configuration_s_file(
+    livecut, tiny_toml, data_folder, tmp_path, monkeypatch
+):
+    part = tiny_toml.with_name("second-part.toml")  # whose network is called tiny all the same
+    part.write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    result = livecut("train", "--config", part, "--data", data_folder, "-q")
+    assert result.exit_code == 0, result.stderr
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["second-part"]
+
+
 def test_a_second_run_does_not_overwrite_the_first_and_resume_goes_on(
     livecut, tiny_toml, data_folder, tmp_path
 ):

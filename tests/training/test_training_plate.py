@@ -15,10 +15,25 @@ from livecut.training.data.catalogue import read_catalogue
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.data.plates import PlateMaker
 from livecut.training.model.network import MattingNetwork, count_gmacs
-from livecut.training.model.plate import PlateNetwork
+from livecut.training.model.plate import Comparison, PlateNetwork
 from livecut.training.train import Trainer
 
 SIZE_WH = (96, 64)
+
+
+class Nothing:
+    """Finds no subject; keeps what it was shown since each reset."""
+
+    def __init__(self, begins_with_plate=True):
+        self.begins_with_plate = begins_with_plate
+        self.shown = []
+
+    def __call__(self, image):
+        self.shown[-1].append(image)
+        return np.zeros(image.shape[:2], np.float32)
+
+    def reset(self):
+        self.shown.append([])
 
 
 @pytest.fixture
@@ -69,8 +84,21 @@ def test_a_stream_answers_as_picture_and_plate_once_it_has_seen_the_plate():
             assert alpha.allclose(network(image, plate), atol=1e-6)
 
 
+def test_a_place_that_only_moved_is_explained_and_another_is_not():
+    torch.manual_seed(4)
+    comparison = Comparison(3, 5, 3)
+    bare = torch.randn(1, 3, 16, 20)
+    moved = torch.roll(bare, (2, -1), (2, 3))
+    inside = (..., slice(3, -3), slice(3, -3))  # a roll's own seam explains nothing
+    assert not comparison.unexplained(moved, bare)[inside].any()
+    assert comparison.unexplained(moved + 10, bare).min() > 2
+    assert comparison.unexplained(moved - 10, bare).min() > 2
+
+
 def test_a_frame_costs_at_most_one_gmac():
-    assert count_gmacs(PlateNetwork().eval(), 512, 288) <= 1.0
+    config = load_config("livecut-plate")
+    network = PlateNetwork(**config.network).eval()
+    assert count_gmacs(network, *config.input_sizes[0]) <= 1.0
 
 
 @pytest.mark.parametrize("rendered", [0.0, 1.0])
@@ -110,18 +138,23 @@ def test_a_shift_moves_the_plate_by_so_many_pixels():
 
 def test_the_validation_judges_every_change(data_folder, tmp_path):
     everything = pack(list(read_catalogue(data_folder).items), tmp_path / "every")
-    asked = []
-
-    def perfect(image, plate):
-        asked.append((image, plate))
-        return np.zeros(image.shape[:2], np.float32)
-
-    summary = plate_validation.validate(perfect, everything)
+    predict = Nothing()
+    summary = plate_validation.validate(predict, everything)
     assert list(summary) == [*plate_validation.CHANGES, "all"]
     subject = next(plate_validation.cases(everything, "still"))[2].mean() / 255
     assert summary["still"]["mae"] == pytest.approx(subject, rel=1e-5)
-    still, brighter, darker = (asked[index][0].mean() for index in (0, 1, 2))
+    assert [len(shown) for shown in predict.shown] == [2] * 6
+    still, brighter, darker = (predict.shown[index][1].mean() for index in (0, 1, 2))
     assert darker < still < brighter
+    plate, moved = predict.shown[0][0], predict.shown[5][0]
+    assert abs(plate[:-8, :-8].astype(int) - moved[8:, 8:]).mean() < 5  # noise alone
+
+
+def test_without_a_plate_the_pictures_alone_are_judged(data_folder, tmp_path):
+    everything = pack(list(read_catalogue(data_folder).items), tmp_path / "every")
+    predict = Nothing(begins_with_plate=False)
+    plate_validation.validate(predict, everything, ("still", "shifted"))
+    assert [len(shown) for shown in predict.shown] == [1, 1]
 
 
 def test_training_begins_as_the_network_without_a_plate_and_learns_the_comparison(
@@ -137,6 +170,6 @@ def test_training_begins_as_the_network_without_a_plate_and_learns_the_compariso
     assert any(comparison.gain.weight.any() for comparison in second.network.comparisons)
 
 
-def test_the_configuration_is_that_of_the_first_network():
-    base, plate = load_config("mobilenet"), load_config("livecut-plate")
+def test_the_configuration_is_that_of_livecut_s():
+    base, plate = load_config("livecut-s"), load_config("livecut-plate")
     assert (plate.method, plate.network) == ("plate", base.network)

@@ -21,10 +21,10 @@ from .catalogue import COMPOSITE, FOLDERS, Quality
 from .compose import backdrop, compose
 from .dataset import Batch, SceneMaker, stage_at
 
-RENDERED, EMPTY = 0.45, 0.1  # shares of the sources; the rest are composites
+RENDERED, EMPTY = 0.55, 0.1  # shares of the sources; the rest are composites
 SAME_LIGHT = 0.4  # share of pictures under exactly the plate's light
 LIGHT, BALANCE = 0.3, 0.1  # the most that exposure and white balance differ by
-SHIFTED, SHIFT = 0.5, 10 / 512  # how often, and the most, as a share of the width
+SHIFTED, SHIFT = 0.5, 0.035  # how often, and the most, as a share of the width
 
 
 @dataclass

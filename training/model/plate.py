@@ -9,24 +9,39 @@ from torch import nn
 from .blocks import ConvBlock
 from .network import MattingNetwork
 
-# Kernel of the comparison at each stride. At 1/2 it costs most and tells least: edges are the picture's own.
-WINDOWS = {4: 3, 8: 3, 16: 3, 32: 1}
+# At each stride: how far around a place the plate is searched for what is seen there (the side of a square of
+# cells), and the kernel that looks at what was found. At 1/2 it costs most and tells least: edges are the
+# picture's own.
+WINDOWS = {4: (7, 3), 8: (5, 3), 16: (3, 1), 32: (3, 1)}
 Features = list[torch.Tensor]
 
 
 class Comparison(nn.Module):
-    """What the features of a picture gain from those of its plate; nothing until it has learnt to."""
+    """What the features of a picture gain from those of its plate; nothing until it has learnt to.
 
-    def __init__(self, channels: int, kernel: int) -> None:
+    Beside the difference in place there is what no place nearby explains: how far a feature lies outside
+    the plate's range within ``reach`` cells. It stays small when the camera has moved a little.
+    """
+
+    def __init__(self, channels: int, reach: int, kernel: int) -> None:
         super().__init__()
-        self.meet = ConvBlock(3 * channels, channels, kernel)
+        self.reach = reach
+        self.meet = ConvBlock(4 * channels, channels, 1)
+        self.look = ConvBlock(channels, channels, kernel)
         self.gain = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.gain.weight)
         assert self.gain.bias is not None
         nn.init.zeros_(self.gain.bias)
 
     def forward(self, seen: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
-        return seen + self.gain(self.meet(torch.cat([seen, bare, (seen - bare).abs()], 1)))
+        met = torch.cat([seen, bare, (seen - bare).abs(), self.unexplained(seen, bare)], 1)
+        return seen + self.gain(self.look(self.meet(met)))
+
+    def unexplained(self, seen: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
+        """The distance of ``seen`` from the range of ``bare`` around each place, 0 inside it."""
+        most = F.max_pool2d(bare, self.reach, 1, self.reach // 2)
+        least = -F.max_pool2d(-bare, self.reach, 1, self.reach // 2)
+        return F.relu(seen - most) + F.relu(least - seen)
 
 
 class PlateNetwork(MattingNetwork):
@@ -41,7 +56,7 @@ class PlateNetwork(MattingNetwork):
     def __init__(self, encoder: str = "mobilenetv2-0.5", **widths: int) -> None:
         super().__init__(memory=False, encoder=encoder, **widths)
         self.comparisons = nn.ModuleList(
-            Comparison(self.channels[stride], kernel) for stride, kernel in WINDOWS.items()
+            Comparison(self.channels[stride], *window) for stride, window in WINDOWS.items()
         )
 
     def forward(self, image: torch.Tensor, plate: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
