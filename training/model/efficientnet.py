@@ -39,6 +39,7 @@ STAGES = (
 )
 # Of each variant, how much wider and deeper it is than the first.
 SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+FEATURE_SIZE = 8.0  # typical standard deviation of the features that ImageNet's weights give: 5 to 9
 
 
 class EfficientNetLite(nn.Module):
@@ -85,6 +86,21 @@ class EfficientNetLite(nn.Module):
             if description.tap:
                 features.append(x)
         return features
+
+    @torch.no_grad()
+    def level(self, size: float = FEATURE_SIZE) -> None:
+        """Divide what every stage hands on by ``size`` and make the layers that take it undo that.
+
+        What a picture gives stays the same up to the factor. As ImageNet left them, features stand at 5 to 9
+        times the size of what a decoder adds beside them, which then learns slowly to be heard.
+        """
+        for place, stage in enumerate(self.stages):
+            for index, block in enumerate(stage.children()):
+                convolutions = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+                if place or index:
+                    convolutions[0].weight.mul_(size)
+                for parameter in convolutions[-1].parameters():
+                    parameter.div_(size)
 
 
 def _wide(channels: int, factor: float) -> int:

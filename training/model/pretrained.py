@@ -103,6 +103,8 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
             target.weight.copy_(torch.from_numpy(weight.copy()))
             if target.bias is not None:
                 target.bias.copy_(torch.from_numpy(bias.copy()))
+    if isinstance(encoder, EfficientNetLite):
+        encoder.level()
 
 
 def largest_difference(path: Path) -> float:
