@@ -53,8 +53,14 @@ bench-peers: build $(PEERS)/.installed  ## measure rembg, MediaPipe and others b
 train-smoke: build  ## train the tiniest network for a minute at most, on data it makes, into out/train-smoke
 	OMP_WAIT_POLICY=passive $(BIN)/python -m livecut.training.smoke --out out/train-smoke
 
-gpu-check: build  ## prove the GPU path on this machine, as far as it has one, into out/gpu-check/
-	$(BIN)/python -m benchmarks.gpu_check --out out/gpu-check
+# With .venv where there is one, else with PYTHON as it is (VENV=none takes that in any case): nothing is installed.
+CHECK := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+gpu-check:  ## prove the GPU path on this machine, as far as it has one, into out/gpu-check/
+	$(CHECK) -c "import Cython, numpy, setuptools" || { echo "gpu-check: $(CHECK) cannot build the kernels: make dev"; exit 1; }
+	mkdir -p build/path && ln -sfn "$(CURDIR)" build/path/livecut
+	$(CHECK) setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	PYTHONPATH="$(CURDIR)/build/path:$$PYTHONPATH" $(CHECK) -m benchmarks.gpu_check --out out/gpu-check
 
 clean:  ## remove what was built, not the environment
 	rm -rf build dist out *.egg-info kernels/*.so kernels/_*.c .pytest_cache .mypy_cache .ruff_cache

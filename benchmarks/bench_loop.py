@@ -56,8 +56,10 @@ class BlobLoop(Cv2NumpyLoop):
 def run(options: Options) -> list[Row]:
     """Frames per second in a closed loop, then latency at 60 and 30 frames a second."""
     with (
-        Session(options.model, temporal=False) as session,
-        Session(options.model, temporal=False, refine=False, decontaminate=False) as plain_session,
+        Session(options.model, backend="openvino", temporal=False) as session,
+        Session(
+            options.model, backend="openvino", temporal=False, refine=False, decontaminate=False
+        ) as plain_session,
     ):
         info = session.warm_up(scene.FRAME_WH)
         cv2.setNumThreads(info.threads)

@@ -171,12 +171,12 @@ def bench(
     runs = expand(base, parse_sweep(sweep, base)) if sweep else [base]
     work = _Work(quiet=quiet, idle_seconds=parse_duration(idle, "--idle", zero=True))
     with StopSignals(work.stop) as signals, said_once():
-        if cold_start:
-            work.time_cold_start(base, signals)
         if find_streams:
             work.search(base, p99, most_streams)
         else:
             work.measure(runs)
+        if cold_start and not work.stopped:  # last: by now a TensorRT engine that was missing is there
+            work.time_cold_start(base, signals)
     data = work.result()
     _write(data, json_report, html)
     if json_report != "-" and not quiet:
@@ -198,7 +198,7 @@ class _Work:
         self.sensors, self.not_readable = open_sensors()
         self.figures: list[Figures] = []
         self.failures: dict[str, LivecutError] = {}
-        self.cold: dict[str, float] | None = None
+        self.cold: dict[str, Any] | None = None
         self.found: dict[str, Any] | None = None
         self.stopped = False
         self._run: Any = None

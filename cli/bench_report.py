@@ -55,8 +55,8 @@ def run_lines(run: dict[str, Any], data: dict[str, Any]) -> list[tuple[str, str]
         lines.append(
             (
                 "cold start",
-                f"{cold['total']:.2f} s for a process to its first frame: import {cold['import']:.2f}, "
-                f"session {cold['session']:.2f}, first frame {cold['first_frame']:.3f}",
+                f"{cold['total']:.2f} s for a process to its first frame, {cold['backend']}: import "
+                f"{cold['import']:.2f}, session {cold['session']:.2f}, first frame {cold['first_frame']:.3f}",
             )
         )
     start = run["start"]

@@ -47,6 +47,10 @@ class DeviceUnavailable(BackendError):
     """The backend, device or precision that was asked for is not to be had here."""
 
 
+class DeviceBusy(DeviceUnavailable):
+    """Another process has the GPU for itself, or its compute mode closes it; it may be had later."""
+
+
 class DriverTooOld(DeviceUnavailable):
     """The NVIDIA driver is older than what is installed needs."""
 

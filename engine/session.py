@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -113,6 +114,10 @@ class Session:
             reason += more
         self.temporal, self.post = temporal, post
         self._whole: whole_frame.WholeFrames | None = None
+        self._left: whole_frame.WholeFrames | None = None
+        """What the stream's frames were done in before the GPU failed them."""
+        self._submitting = threading.RLock()
+        """A frame that the GPU failed is done again by whoever waited for it, while others are submitted."""
         self._plate = open_plate(plate, self.manifest, self.threads)
         self._opened = Opened(
             self.manifest,
@@ -153,6 +158,7 @@ class Session:
         engine = self._opened.at(self.input_size(frame_wh))
         engine.warm_up()
         if compositor is not None:
+            self._left = None
             self._whole = whole_frame.choose(self, engine, compositor, frame_wh, self._whole)
         return engine.info
 
@@ -169,6 +175,8 @@ class Session:
         """
         if slot.in_flight:
             self.collect(slot)  # a frame that was given up: its buffer is the device's until then
+        if slot.whole is not None:
+            slot.whole.let_go(slot)
         slot.whole = self._whole if self._whole is not None and self._whole.takes(frame) else None
         if slot.whole is not None:
             try:
@@ -176,24 +184,17 @@ class Session:
                 return
             except BackendError as error:
                 self._leave_whole(slot, frame, error)
+        elif self._whole is None and slot.lane is not None:
+            slot.lane = slot.recycled = None  # page-locked memory, of whole frames that were
         frame_wh = (frame.width, frame.height)
         if slot.frame_wh != frame_wh or slot.buffer is None or slot.engine not in self._opened:
             self._fit_slot(slot, frame_wh)
-        manifest = self.manifest
+        manifest, out = self.manifest, slot.buffer.input  # type: ignore[union-attr]
         kernels.preprocess(
-            frame.planes,
-            format=frame.format,
-            geometry=slot.geometry,
-            mean=manifest.mean,
-            std=manifest.std,
-            order=manifest.color,
-            pad_value=manifest.pad_value,
-            matrix=frame.matrix,
-            full_range=frame.full_range,
-            out=slot.buffer.input,  # type: ignore[union-attr]
-            small=slot.small,
-            threads=self.threads,
-        )
+            frame.planes, format=frame.format, matrix=frame.matrix, full_range=frame.full_range,
+            geometry=slot.geometry, mean=manifest.mean, std=manifest.std, order=manifest.color,
+            pad_value=manifest.pad_value, out=out, small=slot.small, threads=self.threads,
+        )  # fmt: skip
         slot.frame = frame
 
     def _fit_slot(self, slot: Slot, frame_wh: tuple[int, int]) -> None:
@@ -230,7 +231,7 @@ class Session:
         the work is done here.
         """
         engine = slot.engine
-        with engine.thread_context():
+        with self._submitting, engine.thread_context():
             if slot.whole is not None:
                 slot.in_flight = True
                 slot.whole.submit(slot)
@@ -256,7 +257,9 @@ class Session:
         if slot.in_flight:
             slot.in_flight = False
             with suppress(BackendError), slot.engine.thread_context():
-                slot.lane.collect() if slot.whole else slot.engine.collect(slot.buffer)
+                slot.whole.give_up(slot) if slot.whole else slot.engine.collect(slot.buffer)
+        if slot.whole is not None:
+            slot.whole.let_go(slot)
         slot.frame = None
 
     def postprocess(self, slot: Slot, compositor: Compositor, out: Frame | None = None) -> Frame:
@@ -280,6 +283,8 @@ class Session:
         """
         if slot.whole is not None:
             return slot.whole.finish(slot, out)
+        if self._left is not None:
+            out = self._left.without(out)
         check_alpha(slot.buffer.alpha, slot, self.manifest.name)  # type: ignore[union-attr]
         if self.temporal:
             self._smooth(slot)
@@ -319,9 +324,9 @@ class Session:
         self.infer(slot)
 
     def _leave_whole(self, slot: Slot, frame: Frame, error: BackendError) -> None:
-        slot.whole.leave(frame, error)
+        slot.whole.leave(slot, frame, error)
         if self._whole is slot.whole:
-            self._whole = None
+            self._whole, self._left = None, slot.whole
         slot.whole = None
 
     # -- single pictures
@@ -368,7 +373,7 @@ class Session:
 
     def close(self) -> None:
         """Free the backend; safe to call twice."""
-        self._state = self._state_of = self._slot = self._whole = None
+        self._state = self._state_of = self._slot = self._whole = self._left = None
         self._opened.close()
 
     def __enter__(self) -> Session:
@@ -381,8 +386,7 @@ class Session:
 def _checked_size(size_wh: tuple[int, int] | None, manifest: Manifest) -> tuple[int, int] | None:
     if size_wh is None:
         return None
-    step = manifest.multiple_of
-    width, height = size_wh
+    step, (width, height) = manifest.multiple_of, size_wh
     if min(width, height) < step or width % step or height % step:
         raise UsageError(f"size: {manifest.name} takes multiples of {step}, got {width}x{height}")
     if width * height > MOST_INPUT_PIXELS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .backends.base import Backend, BackendInfo, State
@@ -67,7 +67,7 @@ class StreamBackend(Backend):
         engine = self._opened()
         info = engine.info
         details = "; ".join(part for part in (info.details, self._group.describe(engine)) if part)
-        return BackendInfo(info.name, info.device, info.precision, info.threads, details)
+        return replace(info, details=details, is_shared=True)
 
     def new_buffer(self) -> HostBuffer:
         return self._opened().new_buffer()

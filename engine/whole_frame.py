@@ -8,6 +8,7 @@ on both processors and the link between them, so it is measured before the strea
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("livecut")
 PLACES = ("auto", "cpu", "gpu")
 _ROUNDS = 12
+_LEFT = "the stream has left the GPU"
 _FORMATS = ("BGR", "RGB", "BGRA", "RGBA", "I420", "NV12")
 
 
@@ -52,10 +54,13 @@ class WholeFrames:
         self._engine = engine.device_backend()
         self._engine.prime = engine.prime
         self._memories: dict[Any, StreamMemory] = {}
-        self._pictures: dict[int, Picture] = {}
+        self._pictures: dict[int, Picture | None] = {}
         self._state: Any = None
         self._begun: StreamMemory | None = None
+        self._under_way: set[Slot] = set()
         self._is_left = False
+        self._lock = threading.Lock()
+        """Of these two: a stream that has left is closed with the last slot that is under way."""
         self.is_trial = True
         """While it is tried out, an error is an error; later the CPU takes over."""
 
@@ -68,7 +73,11 @@ class WholeFrames:
         return frame.format in _FORMATS and frame.alpha is None
 
     def preprocess(self, frame: Frame, slot: Slot) -> None:
-        """Bring a frame into page-locked memory; the slot keeps it."""
+        """Bring a frame into page-locked memory; the slot keeps it, and is under way from here on."""
+        with self._lock:
+            if self._is_left:
+                raise BackendError(_LEFT)
+            self._under_way.add(slot)
         session, size_wh = self._session, (frame.width, frame.height)
         if slot.frame_wh != size_wh or slot.geometry is None:
             input_wh = session.input_size(size_wh)
@@ -100,6 +109,8 @@ class WholeFrames:
         """Start it, in the order of the frames; the device is active."""
         lane: FrameLane = slot.lane
         try:
+            if self._is_left:
+                raise BackendError(_LEFT)
             with self._engine.thread_context():
                 if self._begun is None:
                     self._state = self._engine.begin()
@@ -128,33 +139,68 @@ class WholeFrames:
         """
         lane: FrameLane = slot.lane
         frame: Frame = slot.frame
-        if lane.status:
-            values = "" if lane.status & NOT_FINITE else "values outside"
-            refuse_alpha(values, slot, self._session.manifest.name)
-        spare = self._pictures.pop(out.planes[0].ctypes.data, None) if out is not None else None
-        if spare is not None and [p.shape for p in spare.planes] != [p.shape for p in lane.finished.planes]:
-            spare = None
-        with self._engine.thread_context():
-            picture = lane.exchange(spare)
-        self._pictures[picture.block.ctypes.data] = picture
+        try:
+            if lane.status:
+                values = "" if lane.status & NOT_FINITE else "values outside"
+                refuse_alpha(values, slot, self._session.manifest.name)
+            picture = self._taken_out(slot, out)
+        finally:
+            self.let_go(slot)
         return Frame(
             picture.planes, self._compositor.output, frame.index, frame.pts_seconds, frame.due_seconds,
             matrix=frame.matrix, full_range=frame.full_range,
         )  # fmt: skip
 
-    def leave(self, frame: Frame, error: BackendError) -> None:
+    def _taken_out(self, slot: Slot, out: Frame | None) -> Picture:
+        lane: FrameLane = slot.lane
+        spare = self._pictures.pop(out.planes[0].ctypes.data, None) if out is not None else None
+        if spare is not None and [p.shape for p in spare.planes] != [p.shape for p in lane.finished.planes]:
+            spare = None
+        try:
+            with self._engine.thread_context():
+                picture = lane.exchange(spare)
+        except BackendError:  # there is no other picture for the lane: this was its last
+            picture, slot.lane = lane.finished, None
+        self._pictures[picture.block.ctypes.data] = picture
+        return picture
+
+    def leave(self, slot: Slot, frame: Frame, error: BackendError) -> None:
         """The CPU takes over with ``frame``, which is said once; while trying out the error is raised."""
         if self.is_trial:
             raise error
-        if not self._is_left:
-            log.warning("full-resolution work on the CPU from frame %d on: %s", frame.index, error)
-        self._is_left = True
+        with self._lock:
+            is_first, self._is_left = not self._is_left, True
+        if is_first:
+            # In words: whoever keeps the error keeps the slots it came through, and their memory.
+            log.warning("full-resolution work on the CPU from frame %d on: %s", frame.index, str(error))
+        self.let_go(slot)
+
+    def give_up(self, slot: Slot) -> None:
+        """Wait for a frame in flight that nobody will look at."""
+        with self._engine.thread_context():
+            slot.lane.collect()
+
+    def let_go(self, slot: Slot) -> None:
+        """A slot is not under way any more; with the last of a stream that has left, memory goes back."""
+        with self._lock:
+            self._under_way.discard(slot)
+            is_last = self._is_left and not self._under_way
+        if is_last:
+            self.close()
+
+    def without(self, out: Frame | None) -> Frame | None:
+        """``out``, unless it is a picture made here: then None, as its memory is to go back."""
+        if out is None or out.planes[0].ctypes.data not in self._pictures:
+            return out
+        del self._pictures[out.planes[0].ctypes.data]
+        return None
 
     def close(self) -> None:
-        """Give back what the device holds for these frames; none is in flight."""
-        for memory in self._memories.values():
+        """Give back what the device holds for these frames; none is under way."""
+        memories, self._memories = self._memories, {}
+        for memory in memories.values():
             self._engine.drop_frames(memory)
-        self._memories.clear()
+        self._pictures = dict.fromkeys(self._pictures)  # whoever still has one keeps it alive
 
 
 def choose(
@@ -180,7 +226,11 @@ def choose(
         return None
     if engine.device_backend() is None:
         if session.post == "gpu":
-            raise DeviceUnavailable(f"--post gpu: the model runs on {engine.info.device}; take auto or cpu")
+            info = engine.info
+            where = f"the model runs on {info.device}"
+            if info.is_shared:
+                where = f"expected a GPU of the stream's own, and streams share {info.device} (--share)"
+            raise DeviceUnavailable(f"--post gpu: {where}; take auto or cpu")
         return None
     whole = WholeFrames(session, engine, compositor)
     try:

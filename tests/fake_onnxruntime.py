@@ -4,29 +4,68 @@ import numpy as np
 import onnxruntime
 
 
+class Fail(Exception):
+    """As onnxruntime's own: of no shared base."""
+
+
 class FakeRuntime:
-    """The module: built with ``providers``, of which the CUDA one ``loads`` or does not."""
+    """The module: built with ``providers``, of which the CUDA one ``loads`` or does not, and has ``kernels``
+    for the model or has not. With ``cuda_path``, as with the variable, a provider that does not load is an
+    error; else only a warning."""
 
     __version__ = "1.22.0"
 
-    def __init__(self, device, providers=("CUDAExecutionProvider", "CPUExecutionProvider"), loads=True):
-        self.device, self.providers, self.loads = device, providers, loads
+    def __init__(
+        self,
+        device,
+        providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+        loads=True,
+        kernels=True,
+        cuda_path=False,
+    ):
+        self.device, self.providers, self.loads, self.kernels = device, providers, loads, kernels
+        self.cuda_path = cuda_path
         self.settings, self.entries = {}, {}
 
     def get_available_providers(self):
         return list(self.providers)
 
     def SessionOptions(self):
+        self.entries.clear()
         return FakeOptions(self.entries)
 
     def RunOptions(self):
         return FakeOptions(self.entries)
 
-    def InferenceSession(self, path, options, providers):
+    def InferenceSession(self, path, options, providers, enable_fallback=1):
         ((name, settings),) = providers
         assert name == "CUDAExecutionProvider"
+        assert not enable_fallback, "it would print, and raise another error than the first"
         self.settings = settings
+        if not self.loads and self.cuda_path:
+            raise RuntimeError(
+                "onnxruntime_pybind_state.cc:574 CreateExecutionProviderInstance CUDA_PATH is set but CUDA "
+                "wasn't able to be loaded. Please install the correct version of CUDA and cuDNN"
+            )
+        if not (self.loads and self.kernels) and options.has("session.disable_cpu_ep_fallback"):
+            raise Fail(
+                "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the "
+                "default CPU EP, but fallback to CPU EP has been explicitly disabled by the user."
+            )
         return FakeSession(self, path)
+
+
+class FakeRuntimeThatPreloads(FakeRuntime):
+    """One that looks where pip puts CUDA's libraries, when asked; it prints what is ``missing``."""
+
+    def __init__(self, device, missing=(), **options):
+        super().__init__(device, loads=not missing, **options)
+        self.missing, self.preloaded = missing, 0
+
+    def preload_dlls(self):
+        self.preloaded += 1
+        for library in self.missing:
+            print(f"Failed to load {library}: {library}: cannot open shared object file")
 
 
 class FakeOptions:
@@ -35,6 +74,9 @@ class FakeOptions:
 
     def add_session_config_entry(self, key, value):
         self._entries[key] = value
+
+    def has(self, key):
+        return key in self._entries
 
     add_run_config_entry = add_session_config_entry
 

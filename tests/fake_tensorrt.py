@@ -1,5 +1,6 @@
 """TensorRT as far as running an engine needs it, over the fake GPU: an engine is an ONNX file."""
 
+import json
 from enum import Enum
 
 import numpy as np
@@ -8,6 +9,9 @@ from onnx.reference import ReferenceEvaluator
 
 TensorIOMode = Enum("TensorIOMode", "INPUT OUTPUT")
 DataType = Enum("DataType", "FLOAT HALF INT32")
+Strategy = Enum("DynamicShapesKernelSpecializationStrategy", "LAZY EAGER NONE")
+COMPILED_IN = b"compiled here: "
+"""How a runtime cache begins that fits this machine."""
 
 
 class FakeTrt:
@@ -16,24 +20,32 @@ class FakeTrt:
     TensorIOMode = TensorIOMode
 
 
+class FakeRtx(FakeTrt):
+    """TensorRT-RTX: kernels for shapes are compiled where they are met, by default behind the first runs."""
+
+    DynamicShapesKernelSpecializationStrategy = Strategy
+
+
 class FakeApi:
     """Stands for ``engine.tensorrt.Api`` on ``device``; with ``fail`` the engine refuses to run.
 
-    Engines whose first axis is free take 1 to ``most`` pictures.
+    Engines whose first axis is free take 1 to ``most`` pictures. With ``rtx`` it is TensorRT-RTX, which says
+    whether a stream is ``capturable``; ``compiled`` are the shapes that it compiled kernels for.
     """
 
-    trt = FakeTrt
     library, version = "tensorrt", "10.3"
 
-    def __init__(self, device, fail=False, most=4):
-        self.device, self.fail, self.most = device, fail, most
-        self.contexts = 0
+    def __init__(self, device, fail=False, most=4, rtx=False, capturable=True):
+        self.device, self.fail, self.most, self.capturable = device, fail, most, capturable
+        self.trt = FakeRtx if rtx else FakeTrt
+        self.contexts, self.compiled = 0, []
 
     def __str__(self):
         return f"TensorRT {self.version}"
 
     def deserialise(self, plan):
-        return FakeEngine(self, onnx.load_from_string(plan)), object()
+        kind = FakeRtxEngine if self.trt is FakeRtx else FakeEngine
+        return kind(self, onnx.load_from_string(plan)), object()
 
 
 class FakeEngine:
@@ -72,7 +84,45 @@ class FakeEngine:
         return FakeContext(self)
 
 
+class FakeRtxEngine(FakeEngine):
+    def create_runtime_config(self):
+        return FakeRuntimeConfig()
+
+    def create_execution_context(self, config=None):
+        self.api.contexts += 1
+        return FakeRtxContext(self, config or FakeRuntimeConfig())
+
+
+class FakeRuntimeConfig:
+    def __init__(self):
+        self.dynamic_shapes_kernel_specialization_strategy, self.cache = Strategy.LAZY, FakeRuntimeCache()
+
+    def create_runtime_cache(self):
+        return FakeRuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return True
+
+
+class FakeRuntimeCache:
+    def __init__(self):
+        self.kernels = set()
+
+    def serialize(self):
+        return COMPILED_IN + json.dumps(sorted(self.kernels)).encode()
+
+    def deserialize(self, blob):
+        assert isinstance(blob, bytes)
+        if not blob.startswith(COMPILED_IN):
+            return False
+        self.kernels |= set(json.loads(blob.removeprefix(COMPILED_IN)))
+        return True
+
+
 class FakeContext:
+    label = "engine"
+
     def __init__(self, engine):
         self.engine, self.addresses, self.shapes, self.sizes = engine, {}, {}, None
 
@@ -103,9 +153,37 @@ class FakeContext:
 
         device.enqueue(
             handle,
-            "engine",
+            self.label,
             run,
             [(addresses[name], 4 * int(np.prod(shape))) for name, shape in shapes.items()],
             [(addresses[name], nbytes) for name, nbytes in self.sizes.items()],
         )
         return True
+
+
+class FakeRtxContext(FakeContext):
+    """Runs of an engine with free sizes are ``slow`` until its kernels have been compiled."""
+
+    def __init__(self, engine, config):
+        super().__init__(engine)
+        self.config, self.ran = config, False
+
+    def execute_async_v3(self, handle):
+        self._compile(str(sorted(self.shapes.items())))
+        self.ran = True
+        return super().execute_async_v3(handle)
+
+    def _compile(self, shapes):
+        self.label = "engine"
+        if not self.shapes or shapes in self.config.cache.kernels:
+            return
+        if self.config.dynamic_shapes_kernel_specialization_strategy is Strategy.EAGER:
+            self.engine.api.compiled.append(shapes)
+            self.config.cache.kernels.add(shapes)
+        else:
+            self.label = "engine, slow"
+
+    def is_stream_capturable(self, handle):
+        assert self.ran, "known once it has run"
+        assert handle in self.engine.api.device._handles
+        return self.engine.api.capturable

@@ -183,6 +183,9 @@ class Runtime(Restricted):
         self._logger = logger
 
     def deserialize_cuda_engine(self, plan):
+        if self._trt.fake.load_problem:
+            self._logger.log(self._trt.ILogger.Severity.ERROR, self._trt.fake.load_problem)
+            return None
         try:
             data = json.loads(plan)
         except ValueError:
@@ -199,6 +202,50 @@ class Engine(Restricted):
 
     def create_engine_inspector(self):
         return self._trt.EngineInspector(self._data)
+
+    def create_runtime_config(self):
+        return self._trt.IRuntimeConfig()
+
+    def create_execution_context(self, *config):
+        self._trt.fake.contexts.append(config)
+        return self._trt.IExecutionContext()
+
+
+class Context(Restricted):
+    pass
+
+
+class RuntimeConfig(Restricted):
+    def __init__(self):
+        self._strategy, self._cache = "LAZY", None
+
+    @property
+    def dynamic_shapes_kernel_specialization_strategy(self):
+        return self._strategy
+
+    @dynamic_shapes_kernel_specialization_strategy.setter
+    def dynamic_shapes_kernel_specialization_strategy(self, value):
+        self._strategy = value.name
+
+    def create_runtime_cache(self):
+        return self._trt.IRuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        self._cache = cache
+        return True
+
+
+class RuntimeCache(Restricted):
+    def __init__(self):
+        self._blob = b"kernels"
+
+    def serialize(self):
+        return self._trt.IHostMemory(self._blob)
+
+    def deserialize(self, blob):
+        fits = blob.startswith(b"kernels")
+        self._blob = blob if fits else self._blob
+        return fits
 
 
 class Inspector(Restricted):
@@ -249,23 +296,26 @@ CLASSES = {
     "ICudaEngine": Engine, "EngineInspector": Inspector, "OnnxParser": Parser, "IProgressMonitor": Monitor,
     "ILogger": Logger, "ITimingCache": TimingCache, "ILayer": Layer, "ITensor": Tensor,
     "IOptimizationProfile": Profile, "ParserError": Error, "IHostMemory": Memory,
+    "IExecutionContext": Context, "IRuntimeConfig": RuntimeConfig, "IRuntimeCache": RuntimeCache,
 }  # fmt: skip
 ENUMS = (
     *("BuilderFlag", "NetworkDefinitionCreationFlag", "ComputeCapability", "DataType", "LayerType"),
     *("LayerInformationFormat", "ProfilingVerbosity", "MemoryPoolType", "EngineValidity"),
+    "DynamicShapesKernelSpecializationStrategy",
 )
 
 
 def make(version, *, has_gpu=True):
     """The module ``tensorrt`` (or ``tensorrt_rtx``) of a version.
 
-    Its ``fake`` holds what a test changes or reads: ``has_gpu``, ``build_problem``, ``inspector_text``,
-    ``config``, the last builder configuration made, and ``cancelled``, whether a monitor stopped a build.
+    Its ``fake`` holds what a test changes or reads: ``has_gpu``, ``build_problem``, ``load_problem``,
+    ``inspector_text``, ``config``, the last builder configuration made, ``contexts``, what each execution
+    context was made with, and ``cancelled``, whether a monitor stopped a build.
     """
     trt = types.ModuleType("tensorrt_rtx" if version == "rtx" else "tensorrt")
     trt.__version__ = VERSIONS[version]
     trt.fake = types.SimpleNamespace(has_gpu=has_gpu, build_problem=None, inspector_text=None, config=None)
-    trt.fake.cancelled = False
+    trt.fake.cancelled, trt.fake.load_problem, trt.fake.contexts = False, None, []
     for name, behaviour in CLASSES.items():
         names = surface(version, name)
         if names is not None:

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,6 @@ _NOT_READY = "not ready"
 _NON_BLOCKING, _NO_TIMING, _MAPPED = 1, 2, 2  # of streams, of events, of page-locked memory
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuDevicePrimaryCtxRetain": (_HANDLE, c_int),
-    "cuDevicePrimaryCtxRelease_v2": (c_int,),
     "cuCtxPushCurrent_v2": (c_void_p,),
     "cuCtxPopCurrent_v2": (_HANDLE,),
     "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
@@ -169,6 +169,12 @@ class _Stream(_Held, CapturingStream):
     def synchronize(self) -> None:
         self.driver.call("cuStreamSynchronize", self.handle)
 
+    def free(self) -> None:
+        try:
+            super().free()
+        finally:
+            self.end_waiting()
+
 
 class CtypesDevice(PrimaryDevice):
     """GPU number ``ordinal``. ``path``: another driver library, for tests."""
@@ -176,7 +182,9 @@ class CtypesDevice(PrimaryDevice):
     def __init__(self, ordinal: int = 0, path: str | None = None) -> None:
         self._driver = _Driver(path) if path else _Driver()
         super().__init__(describe(self._driver, ordinal) if path else find_gpu(ordinal), self._driver)
-        self._context = self._driver.handle("cuDevicePrimaryCtxRetain", ordinal)
+
+    def retain(self) -> int:
+        return self._driver.handle("cuDevicePrimaryCtxRetain", self._ordinal)
 
     def _push(self) -> None:
         self._driver.call("cuCtxPushCurrent_v2", self._context)
@@ -190,13 +198,7 @@ class CtypesDevice(PrimaryDevice):
         pointer = c_uint64()
         if self.integrated:
             self._driver.call("cuMemHostGetDevicePointer_v2", byref(pointer), address, 0)
-
-        def give_back() -> None:
-            if self._is_open:  # else the context is gone, and the memory with it
-                with suppress(BackendError), self.activate():
-                    self._driver.call("cuMemFreeHost", address)
-
-        return HostBlock(address, pointer.value, give_back)
+        return HostBlock(address, pointer.value, partial(self._driver.call, "cuMemFreeHost", address))
 
     def _take(self, nbytes: int) -> DeviceMemory:
         pointer = c_uint64()
@@ -216,9 +218,3 @@ class CtypesDevice(PrimaryDevice):
 
     def load_module(self, image: bytes) -> Module:
         return _Module(self._driver, self._driver.handle("cuModuleLoadDataEx", image, 0, None, None))
-
-    def _let_go(self, is_lost: bool) -> None:
-        if is_lost:
-            self._driver.reset_primary_context(self._ordinal)
-        else:
-            self._driver.call("cuDevicePrimaryCtxRelease_v2", self._ordinal)

@@ -30,10 +30,14 @@ class Engine:
     manifest : Manifest
     size_wh : (int, int)
         Of the network's input.
+    make : callable
+        Makes another backend of the kind.
     """
 
-    def __init__(self, backend: Backend, manifest: Manifest, size_wh: tuple[int, int]) -> None:
-        self.backend, self.manifest, self.size_wh = backend, manifest, size_wh
+    def __init__(
+        self, backend: Backend, manifest: Manifest, size_wh: tuple[int, int], make: Callable[[], Backend]
+    ) -> None:
+        self.backend, self.manifest, self.size_wh, self.make = backend, manifest, size_wh, make
 
     @property
     def inside(self) -> DeviceBackend:
@@ -85,7 +89,7 @@ def open_engine(report: Report, settings: dict[str, Any]) -> Engine:
             tried.append(f"{name}: {said}")
             report.checks.append(Check(f"{name}: what fails is an error of livecut's", False, said=said))
             continue
-        engine = Engine(backend, manifest, size_wh)  # type: ignore[arg-type]
+        engine = Engine(backend, manifest, size_wh, make)  # type: ignore[arg-type]
         if backend.at_once == 1:
             with backend.thread_context():
                 engine.inside  # noqa: B018  raises where frames would not run on the GPU

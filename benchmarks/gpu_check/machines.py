@@ -79,20 +79,20 @@ class HostMachine:
 
 
 class DeviceMachine:
-    """A CUDA device of `livecut.engine.cuda`, or the fake one, with the module loaded."""
+    """A CUDA device of `livecut.engine.cuda`, or the fake one, with the module loaded; guarded, too."""
 
     def __init__(self, device: Any, image: bytes) -> None:
         self._device = device
         self._stream = device.stream()
         self._module = device.load_module(image)
         self._kernels = {name: self._module.kernel(name) for name in KERNELS}
-        self._blocks: list[Any] = []
+        self._blocks: list[tuple[Any, int]] = []
 
     def take(self, nbytes: int) -> int:
-        memory = self._device.malloc(max(nbytes, 1))
-        self._blocks.append(memory)
-        self._stream.fill(memory.pointer, FILL, nbytes)
-        return memory.pointer
+        memory = self._device.malloc(nbytes + 2 * ALIGNMENT)  # a guard as wide keeps the block aligned
+        self._blocks.append((memory, nbytes))
+        self._stream.fill(memory.pointer, FILL, memory.nbytes)
+        return memory.pointer + ALIGNMENT
 
     def write(self, address: int, data: np.ndarray) -> None:
         staged = self._device.page_locked((data.nbytes,), np.uint8)
@@ -110,10 +110,17 @@ class DeviceMachine:
         for each in launches:
             kernel = self._kernels[each.kernel]
             self._stream.launch(kernel, each.grid, each.block, each.arguments, each.shared_bytes)
+        guards = self._device.page_locked((len(self._blocks), 2, ALIGNMENT), np.uint8)
+        for (before, after), (memory, nbytes) in zip(guards, self._blocks, strict=True):
+            self._stream.copy_out(before, memory.pointer)
+            self._stream.copy_out(after, memory.pointer + ALIGNMENT + nbytes)
         self._stream.synchronize()
+        for guard, (_, nbytes) in zip(guards, self._blocks, strict=True):
+            if (guard != FILL).any():
+                raise WroteOutside(f"a kernel wrote outside a block of {nbytes} bytes")
 
     def free(self) -> None:
-        for memory in self._blocks:
+        for memory, _ in self._blocks:
             memory.free()
         self._blocks.clear()
 

@@ -43,7 +43,7 @@ STAGES = (
     Stage("graph", "One graph a frame against stream launches", ".frame_stages:graph", 180),
     Stage("overlap", "Copies and engine at the same time", ".frame_stages:overlap", 180),
     Stage("pipeline", "Whole frames at 720p, 1080p and 4K", ".frame_stages:pipeline", 300),
-    Stage("streams", "Streams in parallel", ".frame_stages:streams", 300),
+    Stage("streams", "Streams in parallel", ".frame_stages:streams", 600),
     Stage("batches", "Frames of several streams in one inference", ".batch_stage:batches", 600),
     Stage("torch", "Beside a serial eager-PyTorch FP16 loop", ".torch_stage:serial_loop", 300),
     Stage("leaks", "10,000 frames, and nothing is lost", ".endurance_stages:leaks", 600),

@@ -79,10 +79,15 @@ def _default_path(described: dict[str, Any]) -> Path:
     return path.with_name(f"{path.stem}-peers.json")
 
 
+def _on_cpu(model: str) -> Session:
+    """The peers run on the CPU, and so does livecut beside them, whatever else the machine has."""
+    return Session(model, backend="openvino")
+
+
 def measure(model: str, rounds: int) -> tuple[Row, dict[str, str]]:
     """Every peer that is to be had, in turn; the others with the reason why not."""
     frames = rgb_frames()
-    with Session(model) as session, Session(model) as serial, contenders.folder_for_models() as folder:
+    with _on_cpu(model) as session, _on_cpu(model) as serial, contenders.folder_for_models() as folder:
         info = session.warm_up(scene.FRAME_WH)
         network = Network(session, scene.FRAME_WH)
         cv2.setNumThreads(info.threads)

@@ -31,6 +31,8 @@ class BackendInfo:
     threads: int
     details: str = ""
     """Versions and the like, for people."""
+    is_shared: bool = False
+    """Whether streams share it: only the network is done on it then, no whole frames."""
 
     def to_json(self) -> dict[str, Any]:
         """The ``backend`` object of a stream's report."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -145,7 +145,7 @@ class DeviceBackend(Backend):
         """What a stream of such frames keeps on the device; given back by ``close``."""
         with self._lock, self._require().activate():
             memory = StreamMemory(self._require(), work, picture)
-        self._memories.append(memory)
+            self._memories.append(memory)
         return memory
 
     def frame_lane(self, memory: StreamMemory) -> FrameLane:
@@ -163,25 +163,22 @@ class DeviceBackend(Backend):
                 device, self._names(), self._shapes(), self._program, self._states,
                 module=self._module, manifest=self._manifest, memory=memory,
             )  # fmt: skip
-        self._lanes.append(lane)
+            self._lanes.append(lane)
         return lane
 
     def drop_frames(self, memory: StreamMemory) -> None:
         """Give a stream's lanes and memory back before the end; none of its frames is in flight."""
-        device = self._device
-        if device is None:
-            return
-        with self._lock, device.activate():
-            for lane in [
-                lane for lane in self._lanes if isinstance(lane, FrameLane) and lane.memory is memory
-            ]:
-                self._lanes.remove(lane)
-                if self._last is lane:
-                    self._last = None
-                self._quietly(lane.free)
+        with self._lock:
+            device = self._device
+            if device is None:
+                return
+            lanes = [lane for lane in self._lanes if isinstance(lane, FrameLane) and lane.memory is memory]
+            self._lanes = [lane for lane in self._lanes if lane not in lanes]
+            if self._last in lanes:
+                self._last = None
+            self._give_back(device, [*(lane.free for lane in lanes), memory.free])
             if memory in self._memories:
                 self._memories.remove(memory)
-            self._quietly(memory.free)
 
     # -- frames
 
@@ -235,28 +232,37 @@ class DeviceBackend(Backend):
         device, self._device = self._device, None
         if device is None:
             return
+        with self._lock:
+            holders = (self._batches, *self._memories, self._states)
+            steps = [each.free for each in (*self._lanes, *holders) if each is not None]
+            if self._module is not None:
+                steps.append(self._module.unload)
+            try:
+                self._give_back(device, [*steps, self._unload])
+            finally:
+                self._lanes, self._memories, self._idle = [], [], []
+                self._states = self._batches = self._last = self._module = None
+                self._quietly(device.close)
+
+    def _give_back(self, device: Device, steps: Iterable[Callable[[], None]]) -> None:
+        """Take every step, whatever one of them raises; also where the device cannot be made active."""
+        rest = iter(steps)
         try:
             with device.activate():
-                for lane in self._lanes:
-                    self._quietly(lane.free)
-                if self._batches is not None:
-                    self._quietly(self._batches.free)
-                for memory in self._memories:
-                    self._quietly(memory.free)
-                if self._states is not None:
-                    self._quietly(self._states.free)
-                if self._module is not None:
-                    self._quietly(self._module.unload)
-                self._quietly(self._unload)
-        except DeviceLost as error:
-            log.debug("closing: %s", error)
-        self._lanes, self._memories, self._idle = [], [], []
-        self._states = self._batches = self._last = self._module = None
-        device.close()
+                for step in rest:
+                    self._quietly(step)
+        except Exception as error:
+            self._say(error)
+        for step in rest:
+            self._quietly(step)
 
     def _quietly(self, give_back: Callable[[], None]) -> None:
-        """On a lost device nothing can be given back, and nothing needs to be."""
         try:
             give_back()
-        except BackendError as error:
-            log.debug("closing: %s", error)
+        except Exception as error:  # a library's own too: what else is held must go all the same
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        """On a lost device nothing can be given back, and nothing needs to be; else memory may stay taken."""
+        level = logging.DEBUG if isinstance(error, DeviceLost) else logging.WARNING
+        log.log(level, "%s: closing: %s", self.name, " ".join(str(error).split()))

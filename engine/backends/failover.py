@@ -161,7 +161,8 @@ class FailoverBackend(Backend):
         try:
             return Turn(inner, inner.new_state())
         except BackendError as error:
-            self._engine_failed(inner, error)
+            if inner is self._running():  # else another has taken over meanwhile, and this one is closed
+                self._engine_failed(inner, error)
             inner = self._running()
             return Turn(inner, inner.new_state())
 
@@ -183,7 +184,9 @@ class FailoverBackend(Backend):
             except BackendError as error:
                 self._engine_failed(inner, error)
         with self._lock:
-            return self._submitted(self._running(), buffers, states)
+            following = self._submitted(self._running(), buffers, states)
+            self._let_go()  # whole frames leave a failed engine without a word to this one
+            return following
 
     def _submitted(
         self, inner: Backend, buffers: Sequence[HostBuffer], states: Sequence[State]

@@ -26,8 +26,9 @@ _ALIGNMENT = 256  # bytes, as every allocation of CUDA has
 class Program(Protocol):
     """An engine ready to be queued: what differs between TensorRT and ONNX Runtime."""
 
-    why_not_captured: str
-    """Empty where its work can be captured into a graph; else why not."""
+    @property
+    def why_not_captured(self) -> str:
+        """Empty where its work can be captured into a graph; else why not. Asked once it has run."""
 
     def bind(self, name: str, pointer: Pointer) -> None:
         """Say where a tensor lies on the device."""

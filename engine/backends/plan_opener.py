@@ -8,6 +8,7 @@ from pathlib import Path
 from ..cuda import Device, open_device
 from ..passport import Passport
 from ..tensorrt.api import Api, load
+from ..tensorrt.contexts import kernels_path
 from ..tensorrt.wanted import Wanted
 from .base import Backend
 
@@ -30,7 +31,7 @@ def open_tensorrt(
 
     content = passport.verified_bytes(path)
     found, evidence = passport.precision_found, passport.precision_evidence
-    plan = Plan(api or load(passport.library), content, found, evidence)
+    plan = Plan(api or load(passport.library), content, found, evidence, kernels_path(path))
     backend = TensorRtBackend(lambda *_: plan, open_device)
     backend.batch = wanted.batch
     try:

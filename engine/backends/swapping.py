@@ -11,10 +11,12 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from ..buffers import HostBuffer
 from ..errors import (
     BackendError,
+    DeviceBusy,
     DeviceLost,
     DeviceUnavailable,
     DriverTooOld,
@@ -26,12 +28,13 @@ from ..tensorrt.cache import Build, EngineCache, Found
 from ..tensorrt.locks import Cancelled
 from ..tensorrt.rebuild import build_in_process
 from ..tensorrt.wanted import Place, Wanted, find_wanted, this_place
-from .base import Backend
+from .base import Backend, BackendInfo
 from .failover import FailoverBackend
 from .plan_opener import OpenEngine, open_tensorrt
 
 log = logging.getLogger("livecut")
 _JOIN_SECONDS = 5.0
+NOT_THE_ENGINES_FAULT = (OutOfDeviceMemory, DeviceLost, DeviceBusy, DriverTooOld)
 
 
 class SwappingBackend(FailoverBackend):
@@ -98,7 +101,7 @@ class SwappingBackend(FailoverBackend):
             except LivecutError as error:
                 if type(error) is DeviceUnavailable:
                     raise  # no other engine would run here either
-                if isinstance(error, (OutOfDeviceMemory, DeviceLost, DriverTooOld)):
+                if isinstance(error, NOT_THE_ENGINES_FAULT):
                     self._do_without(error)  # nor would it with the same one built again
                     return
                 self._cache.refuse(found, f"does not load: {error}")
@@ -182,10 +185,12 @@ class SwappingBackend(FailoverBackend):
             return not self._builder.is_alive()
         return True
 
-    def _swap(self, engine: Backend) -> None:
+    def _swap(self) -> None:
         """Between two frames: from here on the engine is what runs."""
         with self._lock:
-            self._ready = None
+            engine, self._ready = self._ready, None
+            if engine is None:
+                return  # another thread was quicker
             self._serve_engine(engine)
             self._onnx_frames = self._frames
         kept = f", for this run only: {self._cache.not_kept}" if self._cache.not_kept else ""
@@ -199,8 +204,29 @@ class SwappingBackend(FailoverBackend):
     # -- frames
 
     def _before_frames(self) -> None:
-        if (ready := self._ready) is not None:
-            self._swap(ready)
+        if self._ready is not None:
+            self._swap()
+
+    def _swap_if_idle(self) -> None:
+        """Who asks what runs before the first frame is told what the first frame will go through."""
+        if self._ready is not None and self._lock.acquire(blocking=False):
+            try:
+                self._swap()
+            finally:
+                self._lock.release()
+
+    @property
+    def info(self) -> BackendInfo:
+        self._swap_if_idle()
+        return super().info
+
+    def warm_up(self) -> None:
+        self._swap_if_idle()
+        super().warm_up()
+
+    def device_backend(self) -> Any:
+        self._swap_if_idle()
+        return super().device_backend()
 
     def _new_inner(self, owner: Backend) -> HostBuffer:
         return self._spare.pop() if self._spare and owner is self._engine else owner.new_buffer()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..cuda import Device, Stream, open_device
 from ..cuda.device import Pointer
-from ..cuda.failures import from_message
-from ..errors import BackendError, DeviceUnavailable, ManifestError, WrongDevice
+from ..errors import BackendError, DeviceUnavailable, ManifestError
 from ..manifest import Manifest
 from ..tensorrt import Api
 from ..tensorrt.api import errors
+from ..tensorrt.contexts import Contexts
+from ..tensorrt.failures import explained
 from .base import SINGLE_GRAPH, BackendInfo
 from .device_backend import DeviceBackend
 from .lanes import Program
@@ -29,6 +31,8 @@ class Plan:
     """As found in it."""
     evidence: str
     """How that was found."""
+    kernels: Path | None = None
+    """File for what TensorRT-RTX compiles when it runs; None to compile it anew each time."""
 
 
 FindPlan = Callable[[Manifest, tuple[int, int], str, Device], Plan]
@@ -54,7 +58,7 @@ class TensorRtBackend(DeviceBackend):
         self._plan: Plan | None = None
         self._engine: Any = None
         self._runtime: Any = None
-        self._info: BackendInfo | None = None
+        self._contexts: Contexts | None = None
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         if precision == "bf16":
@@ -62,13 +66,17 @@ class TensorRtBackend(DeviceBackend):
                 "precision bf16: tensorrt has fp16 and fp32 here; leave --precision at auto, or name one"
             )
         super().open(manifest, size_wh, precision=precision, threads=threads)
+        assert self._contexts is not None
+        with self._require().activate():  # a context has run: what it needed is compiled
+            self._contexts.keep()
 
     def _load(self, device: Device, manifest: Manifest, precision: str, threads: int) -> None:
         self._plan = plan = self._find_plan(manifest, self._size_wh, precision, device)
         try:
             self._engine, self._runtime = plan.api.deserialise(plan.content)
         except BackendError as error:
-            raise _explained(error, device) from error
+            raise explained(str(error), device.compute_capability) from error
+        self._contexts = Contexts(plan.api.trt, self._engine, device.compute_capability, plan.kernels)
         inputs, outputs = _tensors(plan.api, self._engine)
         manifest.check_tensors(inputs, outputs, self._size_wh)
 
@@ -87,9 +95,11 @@ class TensorRtBackend(DeviceBackend):
         for tensor in self._manifest.state:
             shape = tensor.shape_for(self._size_wh)
             shapes[tensor.input] = (batch * shape[0], *shape[1:])
-        return _Program(self._engine, shapes)
+        assert self._contexts is not None
+        return _Program(self._engine, self._contexts.make(), shapes, self._require().compute_capability)
 
     def _unload(self) -> None:
+        self._contexts = None
         self._engine = None  # before the runtime that made it
         self._runtime = None
 
@@ -109,25 +119,33 @@ class TensorRtBackend(DeviceBackend):
 class _Program:
     """An execution context."""
 
-    why_not_captured = ""
-
-    def __init__(self, engine: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, engine: Any, context: Any, shapes: dict[str, tuple[int, ...]], compute_capability: str
+    ) -> None:
+        self._context, self._compute_capability = context, compute_capability
+        self._handle: int | None = None
         mark = errors.mark()
-        self._context = engine.create_execution_context()
-        if self._context is None:
-            raise from_message(f"TensorRT makes no execution context: {errors.since(mark)}")
         for name, shape in shapes.items():
-            if -1 in tuple(engine.get_tensor_shape(name)) and not self._context.set_input_shape(name, shape):
+            if -1 in tuple(engine.get_tensor_shape(name)) and not context.set_input_shape(name, shape):
                 raise ManifestError(f"the engine does not take {name!r} as {shape}: {errors.since(mark)}")
+
+    @property
+    def why_not_captured(self) -> str:
+        """TensorRT-RTX says it of the stream that the engine ran on last; others show it in the attempt."""
+        ask = getattr(self._context, "is_stream_capturable", None)
+        if ask is None or self._handle is None or ask(self._handle):
+            return ""
+        return "TensorRT-RTX says that this engine's work cannot be captured"
 
     def bind(self, name: str, pointer: Pointer) -> None:
         if not self._context.set_tensor_address(name, pointer):
             raise BackendError(f"tensorrt: the engine has no tensor {name!r}")
 
     def enqueue(self, stream: Stream) -> None:
-        mark = errors.mark()
+        mark, self._handle = errors.mark(), stream.handle
         if not self._context.execute_async_v3(stream.handle):
-            raise from_message(f"TensorRT cannot run the engine: {errors.since(mark)}")
+            said = f"TensorRT cannot run the engine: {errors.since(mark)}"
+            raise explained(said, self._compute_capability)
 
     def free(self) -> None:
         self._context = None
@@ -143,14 +161,3 @@ def _tensors(api: Api, engine: Any) -> Any:
         shape = tuple(size if size >= 0 else None for size in engine.get_tensor_shape(name))
         found[is_output][name] = ({"float": "float32", "half": "float16"}.get(dtype, dtype), shape)
     return found
-
-
-def _explained(error: BackendError, device: Device) -> BackendError:
-    """TensorRT's words for a plan of another GPU, in ours."""
-    words = str(error).lower()
-    if "compute capability" in words or "different device" in words or "incompatible device" in words:
-        return WrongDevice(
-            f"the engine was built for another GPU than this one (SM {device.compute_capability}): {error}; "
-            "delete it, or build it here with livecut export --to tensorrt"
-        )
-    return error

@@ -16,8 +16,8 @@ PATIENCE_SECONDS = 900.0
 """A TensorRT engine may have to be built first."""
 
 
-def measure(settings: Any, *, python: str | None = None) -> dict[str, float]:
-    """Start a process that cuts out one frame; seconds of each step.
+def measure(settings: Any, *, python: str | None = None) -> dict[str, Any]:
+    """Start a process that cuts out one frame; seconds of each step, and under ``backend`` what it ran on.
 
     Parameters
     ----------
@@ -48,9 +48,10 @@ def measure(settings: Any, *, python: str | None = None) -> dict[str, float]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise BackendError(f"cold start: the process exited with {done.returncode}: {last}")
-    steps: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    steps: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    backend = steps.pop("backend")
     first = sum(steps.values())
-    return {"interpreter_and_exit": max(0.0, total - first), **steps, "total": total}
+    return {"backend": backend, "interpreter_and_exit": max(0.0, total - first), **steps, "total": total}
 
 
 def main(arguments: list[str]) -> None:
@@ -67,12 +68,12 @@ def main(arguments: list[str]) -> None:
     picture = np.zeros((height, width, 3), np.uint8)
     plate = picture if load_manifest(model).begins_with == "plate" else None
     with Session(model, size_wh=tuple(size) if size else None, plate=plate, **wanted) as session:
-        session.warm_up((width, height))
+        info = session.warm_up((width, height))
         opened = time.perf_counter()
         session.cut(picture)
         first = time.perf_counter()
         steps = {"import": imported - _BEGIN, "session": opened - imported, "first_frame": first - opened}
-    print(json.dumps(steps))
+    print(json.dumps({"backend": f"{info.name}, {info.precision}", **steps}))
 
 
 if __name__ == "__main__":

@@ -242,7 +242,8 @@ def _facts(run: dict[str, Any], data: dict[str, Any]) -> str:
         )
         rows.append(("first frame", text))
     if cold:
-        rows.append(("cold start", f"{cold['total']:.2f} s for a fresh process to its first frame"))
+        text = f"{cold['total']:.2f} s for a fresh process to its first frame, {cold['backend']}"
+        rows.append(("cold start", text))
     rows += [
         ("memory", f"{memory['rss_mb']['start']:.0f} to {memory['rss_mb']['end']:.0f} MB"),
         ("memory's slope", "too short" if slope is None else f"{slope:.1f} MB an hour"),

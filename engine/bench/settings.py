@@ -14,7 +14,8 @@ from ..registry import DEFAULT_MODEL
 from ..turns import BATCHING
 
 OUTPUTS = ("RGBA", "BGRA", "YUVA420", "ALPHA")
-MOST_RUNS = 64
+MOST_RUNS = 512
+"""Of a sweep; what cannot run here is told at the end."""
 
 
 @dataclass(frozen=True)

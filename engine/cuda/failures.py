@@ -5,8 +5,17 @@ pycuda and TensorRT pass on the driver's words and drop its code, so the words d
 
 from __future__ import annotations
 
-from ..errors import BackendError, DeviceLost, DeviceUnavailable, DriverTooOld, OutOfDeviceMemory, WrongDevice
+from ..errors import (
+    BackendError,
+    DeviceBusy,
+    DeviceLost,
+    DeviceUnavailable,
+    DriverTooOld,
+    OutOfDeviceMemory,
+    WrongDevice,
+)
 
+_BUSY = ("busy or unavailable", "device already in use")
 # After one of these every further call in the process fails until the context is reset.
 _LOST = (
     "unspecified launch failure",
@@ -16,13 +25,17 @@ _LOST = (
     "misaligned address",
     "hardware stack error",
     "invalid program counter",
+    "global/shared address space",
+    "invalid address space",
+    "tensor memory not completely freed",
     "device-side assert",
     "launch timed out",
     "uncorrectable",  # ECC and NVLink
+    "over nvlink or a hardware error",
+    "external entity",
     "external device",
     "context is destroyed",
     "no longer available",
-    "unavailable",  # of a GPU that fell off the bus
     "gpu is lost",
     "unknown error",
 )
@@ -45,6 +58,11 @@ def from_message(message: str) -> BackendError:
     if "out of memory" in words:
         return OutOfDeviceMemory(
             f"the GPU is out of memory: {line}; close other programs on it, or run fewer streams"
+        )
+    if any(sign in words for sign in _BUSY):
+        return DeviceBusy(
+            f"the GPU is taken by another process, or closed to this one: {line}; "
+            "end the other (nvidia-smi shows it), or open the GPU to all (nvidia-smi -c DEFAULT)"
         )
     if any(sign in words for sign in _LOST):
         return DeviceLost(

@@ -23,6 +23,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuDeviceGet": (_INT, c_int),
     "cuDeviceGetName": (c_char_p, c_int, c_int),
     "cuDeviceGetAttribute": (_INT, c_int, c_int),
+    "cuDeviceGetPCIBusId": (c_char_p, c_int, c_int),
     "cuDeviceTotalMem_v2": (POINTER(c_size_t), c_int),
     "cuDevicePrimaryCtxReset_v2": (c_int,),
     "cuStreamBeginCapture_v2": (c_void_p, c_int),
@@ -52,7 +53,7 @@ class LibCuda:
 
     def __init__(self, path: str = _LIBRARY) -> None:
         try:
-            self._library = ctypes.CDLL(path)
+            self.path, self._library = path, ctypes.CDLL(path)
         except OSError:
             raise DeviceUnavailable(f"there is no NVIDIA driver here ({path} is not found)") from None
         self._functions: dict[str, Any] = {}
@@ -101,6 +102,12 @@ class LibCuda:
         self.call("cuDeviceGetName", name, len(name), self._device(ordinal))
         return name.value.decode("utf-8", "replace")
 
+    def pci_bus_id(self, ordinal: int) -> str:
+        """Where the GPU is plugged in, such as ``0000:65:00.0``: NVML and CUDA count in different orders."""
+        name = ctypes.create_string_buffer(64)
+        self.call("cuDeviceGetPCIBusId", name, len(name), self._device(ordinal))
+        return name.value.decode("ascii", "replace")
+
     def attribute(self, ordinal: int, which: int) -> int:
         """An attribute of a GPU, by the driver's number of it."""
         return self._int("cuDeviceGetAttribute", which, self._device(ordinal))
@@ -112,7 +119,7 @@ class LibCuda:
         return total.value
 
     def reset_primary_context(self, ordinal: int) -> None:
-        """Throw away everything this process has on a GPU. The only way on after a fault."""
+        """Throw away everything this process has on a GPU, whoever uses it: see ``SharedContext``."""
         self.call("cuDevicePrimaryCtxReset_v2", self._device(ordinal))
 
     def _device(self, ordinal: int) -> int:

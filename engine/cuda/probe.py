@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from ..errors import DeviceUnavailable
+from ..errors import BackendError, DeviceUnavailable
 from .libcuda import COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR, INTEGRATED, LibCuda
 
 
@@ -42,6 +42,15 @@ def find_gpu(ordinal: int = 0) -> GpuInfo:
     if isinstance(answer, GpuInfo):
         return answer
     raise DeviceUnavailable(answer)
+
+
+def bus_ids() -> list[str]:
+    """PCI bus ids of the GPUs that this process may see, in CUDA's order; empty where it cannot be asked."""
+    try:
+        cuda = LibCuda()
+        return [cuda.pci_bus_id(ordinal) for ordinal in range(cuda.device_count())]
+    except BackendError:
+        return []
 
 
 @cache

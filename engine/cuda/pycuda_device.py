@@ -1,17 +1,19 @@
 """A real GPU through pycuda.
 
-Four habits of pycuda shape this file. It ties a context to the thread that made it, and silently leaks what
+Five habits of pycuda shape this file. It ties a context to the thread that made it, and silently leaks what
 is freed on another thread unless the context is current there: so everything is freed by name, inside
 ``activate()``. It aborts the process when a thread ends with a context pushed: so only ``with`` blocks push.
 ``pycuda.autoinit`` would make a private context that no other library shares: so the primary context is
-retained, once for each GPU. And the destructor of that context object detaches it in a way that is wrong for
-a primary one: so it is never destroyed, and the driver cleans up when the process ends.
+retained, once for each GPU. The destructor of that context object detaches it in a way that is wrong for a
+primary one: so it is never destroyed, and the driver cleans up when the process ends. And the destructors of
+what was taken from a context end the process if it has been reset meanwhile: so pycuda is told first.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
-import threading
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +29,7 @@ from .primary import CapturingStream, HostBlock, PrimaryDevice
 from .probe import find_gpu
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
-_lock = threading.Lock()
-_contexts: dict[int, Any] = {}
+log = logging.getLogger("livecut")
 
 
 def _driver() -> Any:
@@ -165,6 +166,7 @@ class _Stream(CapturingStream):
 
     def free(self) -> None:
         self.native = None
+        self.end_waiting()
 
 
 class PycudaDevice(PrimaryDevice):
@@ -174,23 +176,43 @@ class PycudaDevice(PrimaryDevice):
         info = find_gpu(ordinal)  # says first, and in plain words, when there is no driver or GPU
         self._driver = _driver()
         super().__init__(info, LibCuda())
-        self._context = self._retained()
 
-    def _retained(self) -> Any:
-        with _lock:
-            if self._ordinal not in _contexts:
-                with _translated():
-                    context = self._driver.Device(self._ordinal).retain_primary_context()
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))  # never destroyed, see above
-                _contexts[self._ordinal] = context
-            return _contexts[self._ordinal]
+    def retain(self) -> Any:
+        with _translated():
+            context = self._driver.Device(self._ordinal).retain_primary_context()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))  # never destroyed, see above
+        return context
+
+    @staticmethod
+    def forget(context: Any) -> None:
+        # On a thread that did not make it, detaching marks it as dead and does no more. Not by ``threading``:
+        # its locks may be held here already, where garbage collection has brought this about.
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def detach() -> None:
+            try:
+                context.detach()
+            except Exception as error:
+                log.debug("the context could not be forgotten: %s", error)
+            finally:
+                done.release()
+
+        try:
+            _thread.start_new_thread(detach, ())
+        except RuntimeError:  # the process ends
+            return
+        done.acquire()
 
     def _push(self) -> None:
         with _translated():
             self._context.push()
 
     def _pop(self) -> None:
-        self._driver.Context.pop()
+        try:
+            self._driver.Context.pop()
+        except Exception as error:  # what failed before it is what the caller must hear of
+            log.debug("the context could not be taken off: %s", error)
 
     def _take_host(self, nbytes: int) -> HostBlock:
         flags = self._driver.host_alloc_flags
@@ -198,20 +220,9 @@ class PycudaDevice(PrimaryDevice):
             raw = self._driver.pagelocked_empty(
                 (nbytes,), np.uint8, mem_flags=flags.DEVICEMAP if self.integrated else 0
             )
-        allocation, context, pop = raw.base, self._context, self._driver.Context.pop
-
-        def give_back() -> None:
-            try:
-                context.push()
-            except Exception:  # the GPU is lost or the process ends: there is nothing left to give back to
-                return
-            try:
-                allocation.free()
-            finally:
-                pop()
-
-        pointer = int(allocation.get_device_pointer()) if self.integrated else 0
-        return HostBlock(raw.ctypes.data, pointer, give_back)
+            allocation = raw.base
+            pointer = int(allocation.get_device_pointer()) if self.integrated else 0
+        return HostBlock(raw.ctypes.data, pointer, allocation.free)
 
     def _take(self, nbytes: int) -> DeviceMemory:
         with _translated():
@@ -232,12 +243,3 @@ class PycudaDevice(PrimaryDevice):
     def load_module(self, image: bytes) -> Module:
         with _translated():
             return _Module(self._driver.module_from_buffer(image))
-
-    def _let_go(self, is_lost: bool) -> None:
-        context, self._context = self._context, None
-        if not is_lost:
-            return
-        with _lock:
-            if _contexts.get(self._ordinal) is context:
-                del _contexts[self._ordinal]
-                self._cuda.reset_primary_context(self._ordinal)

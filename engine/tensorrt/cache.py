@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import BackendError, LivecutError, PassportError
 from ..passport import Passport
+from .contexts import kernels_path
 from .locks import Cancelled, locked
 from .progress import Progress
 from .wanted import SUFFIX, Wanted
@@ -177,7 +178,8 @@ class EngineCache:
                 plans.append((path.stat().st_mtime, path))
         for _, path in sorted(plans, reverse=True)[KEPT_FOR_EACH:]:
             with suppress(OSError):
-                Passport.path_for(path).unlink(missing_ok=True)
+                for beside in (Passport.path_for(path), kernels_path(path)):
+                    beside.unlink(missing_ok=True)
                 path.unlink()
 
     def close(self) -> None:

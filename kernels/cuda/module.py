@@ -60,7 +60,7 @@ def get_module(compute_capability: str, driver: str | None = None) -> CompiledMo
     if not re.fullmatch(r"\d+\.\d", compute_capability):
         raise ValueError(f"compute_capability: expected a form like 8.6, got {compute_capability!r}")
     most = int(driver.split(".")[0]) if driver else 0
-    shipped = _shipped(compute_capability, most)
+    shipped = _shipped(compute_capability, driver)
     if shipped:
         return shipped
     tried = []
@@ -72,14 +72,17 @@ def get_module(compute_capability: str, driver: str | None = None) -> CompiledMo
     raise ValueError(f"kernels for {compute_capability}: expected a compiler, got none: {'; '.join(tried)}")
 
 
-def _shipped(compute_capability: str, most: int) -> CompiledModule | None:
+def _shipped(compute_capability: str, driver: str | None) -> CompiledModule | None:
     path = FOLDER / FATBIN
     try:
         said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        most = int(driver.split(".")[0]) if driver else 0
         if said["sources"] != source_digest() or _too_new(said["nvcc"], most):
             return None
-        serves = compute_capability in said["compute_capabilities"] or _after(
-            compute_capability, said["compute_capabilities"][-1]
+        # A driver compiles no PTX of a newer CUDA, be it of the same major version.
+        compiles = driver is None or not _after(said["nvcc"], driver)
+        serves = compute_capability in said["compute_capabilities"] or (
+            compiles and any(_after(compute_capability, each) for each in said["ptx"])
         )
         image = path.read_bytes() if serves else b""
     except (OSError, ValueError, TypeError, KeyError, IndexError):
@@ -89,7 +92,7 @@ def _shipped(compute_capability: str, most: int) -> CompiledModule | None:
 
 
 def _after(one: str, other: str) -> bool:
-    """Whether a GPU comes after another, whose PTX its driver then compiles."""
+    """Whether a version comes after another."""
     return [int(part) for part in one.split(".")] > [int(part) for part in other.split(".")]
 
 

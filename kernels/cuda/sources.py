@@ -18,7 +18,9 @@ HEADERS = ("composite.cuh", "pixels.cuh", "planar.cuh", "preprocess.cuh", "small
 HOST_SOURCES = ("emulate.cpp", "emulate.h", MAIN, *HEADERS)
 FATBIN = "livecut.fatbin"
 COMPUTE_CAPABILITIES = ("7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "12.0")
-"""Turing, A100, GeForce 30, Orin, GeForce 40, Hopper, GeForce 50. PTX of the last serves what comes after."""
+"""Turing, A100, GeForce 30, Orin, GeForce 40, Hopper, GeForce 50."""
+PTX_OF = "9.0"
+"""Whose PTX is shipped beside that of the last above: the driver compiles it for B200 and Thor (10.x, 11)."""
 FLAGS = ("-std=c++17", "-O3")
 
 
@@ -50,11 +52,17 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def ptx_capabilities(capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``capabilities``, ascending, whose PTX is shipped: it serves what comes after them."""
+    return tuple(each for each in capabilities if each in (PTX_OF, capabilities[-1]))
+
+
 def fatbin_command(nvcc: str, capabilities: tuple[str, ...], out: Path) -> list[str]:
     """The command that compiles for all ``capabilities`` into one file."""
-    codes = [each.replace(".", "") for each in capabilities]
-    targets = [f"-gencode=arch=compute_{code},code=sm_{code}" for code in codes]
-    targets.append(f"-gencode=arch=compute_{codes[-1]},code=compute_{codes[-1]}")
+    targets = []
+    for form, made_for in (("sm", capabilities), ("compute", ptx_capabilities(capabilities))):
+        codes = [each.replace(".", "") for each in made_for]
+        targets += [f"-gencode=arch=compute_{code},code={form}_{code}" for code in codes]
     return [nvcc, "-fatbin", *FLAGS, *targets, str(FOLDER / MAIN), "-o", str(out)]
 
 
@@ -74,8 +82,10 @@ def build_fatbin(folder: Path, nvcc: str | None = None) -> str:
     said = out.with_suffix(".json")
     try:
         digest = source_digest()
-        if out.is_file() and json.loads(said.read_text(encoding="utf-8"))["sources"] == digest:
-            return "CUDA kernels: up to date"
+        if out.is_file():
+            made = json.loads(said.read_text(encoding="utf-8"))
+            if made["sources"] == digest and "ptx" in made:
+                return "CUDA kernels: up to date"
         out.unlink(missing_ok=True)
         if nvcc is None:
             return "CUDA kernels: no nvcc here, so they are compiled at first use"
@@ -92,6 +102,7 @@ def build_fatbin(folder: Path, nvcc: str | None = None) -> str:
         facts = {
             "sources": digest,
             "compute_capabilities": capabilities,
+            "ptx": ptx_capabilities(capabilities),
             "nvcc": nvcc_version(nvcc),
         }
         said.write_text(json.dumps(facts) + "\n", encoding="utf-8")

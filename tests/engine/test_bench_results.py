@@ -56,6 +56,7 @@ def result(measured):
             MACHINE,
             not_readable={"rapl": "no counters"},
             cold_start={
+                "backend": "null, fp32",
                 "interpreter_and_exit": 0.1,
                 "import": 0.2,
                 "session": 0.3,
@@ -122,6 +123,7 @@ def test_every_key_is_documented_and_every_documented_key_is_there(measured):
         not_readable={},
         idle={"seconds": 3.0, "watts": 1.0, "watts_of": [], "rails_watts": {}},
         cold_start={
+            "backend": "null, fp32",
             "interpreter_and_exit": 0.1,
             "import": 0.2,
             "session": 0.3,

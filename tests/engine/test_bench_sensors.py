@@ -8,7 +8,7 @@ from livecut.engine.bench.energy import idle_power, mean_power
 from livecut.engine.bench.sampler import Sampler, Window
 from livecut.engine.bench.sensors import NotReadable, Reading, Sensor, open_sensors
 from livecut.engine.bench.sensors.host import Host
-from livecut.engine.bench.sensors.jetson import Ina3221
+from livecut.engine.bench.sensors.jetson import Ina3221, Tegra
 from livecut.engine.bench.sensors.nvml import Nvml, describe_gpus
 from livecut.engine.bench.sensors.rapl import Rapl
 
@@ -90,9 +90,39 @@ def test_jetson_rails_of_iio_are_milliwatts_and_add_up_without_an_input_rail(tmp
     assert sensor.total_of(list(watts)) == ["VDD_GPU_SOC", "VDD_CPU_CV"]
 
 
-def test_anything_else_is_no_jetson(tmp_path):
+@pytest.mark.parametrize("kind", [Ina3221, Tegra])
+def test_anything_else_is_no_jetson(tmp_path, kind):
+    write(tmp_path / "sys/class/devfreq/d0000000.memory-controller/cur_freq", 1_600_000_000)
+    write(tmp_path / "sys/class/thermal/cooling_device0/type", "Processor")
+    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_input", 40000)
     with pytest.raises(NotReadable, match="not a Jetson"):
-        Ina3221(tmp_path)
+        kind(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "node", ["17000000.gpu", "17000000.ga10b", "17000000.gv11b", "17000000.gp10b", "gpu-gpc-0"]
+)
+def test_jetson_tells_the_gpus_clock(tmp_path, node):
+    write(tmp_path / "sys/class/devfreq" / node / "cur_freq", 918_000_000)
+    write(tmp_path / "sys/class/devfreq/15340000.vic/cur_freq", 600_000_000)
+    assert Tegra(tmp_path).read().mhz == {f"GPU {node}": 918.0}
+
+
+def test_jetson_tells_over_current_events_and_what_throttles_it(tmp_path):
+    classes = tmp_path / "sys/class"
+    for number, count in ((1, 0), (3, 12)):
+        write(classes / f"hwmon/hwmon2/oc{number}_event_cnt", count)
+    for number, (kind, state) in enumerate(
+        (("gpu-throttle-alert", 1), ("cpu-throttle-alert", 0), ("pwm-fan", 3))
+    ):
+        write(classes / f"thermal/cooling_device{number}/type", kind)
+        write(classes / f"thermal/cooling_device{number}/cur_state", state)
+    sensor = Tegra(tmp_path)
+    reading = sensor.read()
+    assert reading.throttled == {"over-current events, oc1": 0.0, "over-current events, oc3": 12.0}
+    assert reading.reasons == ("gpu-throttle-alert",)
+    (classes / "thermal/cooling_device0/cur_state").unlink()
+    assert sensor.read().reasons == ()
 
 
 # -- the host
@@ -122,7 +152,7 @@ def test_a_host_that_tells_nothing_says_so(tmp_path):
 
 def test_every_sensor_that_is_not_here_is_named_with_its_reason(tmp_path):
     found, missing = open_sensors(tmp_path)
-    assert set(missing) | {sensor.name for sensor in found} == {"host", "rapl", "ina3221", "nvml"}
+    assert set(missing) | {sensor.name for sensor in found} == {"host", "rapl", "ina3221", "tegra", "nvml"}
     assert all(len(reason) > 10 for reason in missing.values())
 
 
@@ -130,7 +160,7 @@ def test_every_sensor_that_is_not_here_is_named_with_its_reason(tmp_path):
 
 
 class FakeNvml:
-    """The calls that are used, of a machine with two GPUs; ``refused`` raise as unsupported ones do."""
+    """The calls that are used, of a machine with twelve GPUs; ``refused`` raise as unsupported ones do."""
 
     class NVMLError(Exception):
         pass
@@ -143,10 +173,13 @@ class FakeNvml:
     def __getattr__(self, name):
         answers = {
             "nvmlInit": lambda: None,
-            "nvmlDeviceGetCount": lambda: 2,
+            "nvmlDeviceGetCount": lambda: 12,
+            "nvmlDeviceGetPciInfo": lambda handle: SimpleNamespace(
+                busId=f"00000000:{0x60 + handle:02X}:00.0"
+            ),
             "nvmlDeviceGetHandleByIndex": lambda index: index,
             "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}abc",
-            "nvmlDeviceGetPowerUsage": lambda handle: 90_000,
+            "nvmlDeviceGetPowerUsage": lambda handle: 90_000 + 1000 * handle,
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.energy,
             "nvmlDeviceGetTemperature": lambda handle, kind: 61,
             "nvmlDeviceGetClockInfo": lambda handle, kind: 1410,
@@ -168,45 +201,69 @@ class FakeNvml:
         return call
 
 
-def test_nvml_reads_energy_clocks_and_why_they_are_down(monkeypatch):
+def nvml(library=None, in_cuda=()):
+    """The sensor where CUDA shows the GPUs at these addresses; by default it cannot be asked."""
+    return Nvml(library=library or FakeNvml(), in_cuda=lambda: list(in_cuda))
+
+
+def test_nvml_reads_energy_clocks_and_why_they_are_down_of_the_gpu_in_use_alone(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    reading = Nvml(library=FakeNvml()).read()
-    assert reading.joules == {"gpu0": 5.0, "gpu1": 5.0}
+    reading = nvml().read()
+    assert reading.joules == {"gpu0": 5.0}
     assert reading.watts == {}
-    assert reading.celsius == {"gpu0": 61.0, "gpu1": 61.0}
-    assert reading.mhz == {"gpu0, SM": 1410.0, "gpu1, SM": 1410.0}
-    assert reading.memory_mb["gpu0"] == 1024
-    assert reading.reasons == ("gpu0: power cap", "gpu1: power cap")
+    assert reading.celsius == {"gpu0": 61.0}
+    assert reading.mhz == {"gpu0, SM": 1410.0}
+    assert reading.memory_mb == {"gpu0": 1024}
+    assert reading.reasons == ("gpu0: power cap",)
 
 
 def test_nvml_takes_momentary_power_where_there_is_no_energy_counter(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    reading = Nvml(library=FakeNvml(refused={"nvmlDeviceGetTotalEnergyConsumption"})).read()
-    assert reading.watts == {"gpu1": 90.0}
+    reading = nvml(FakeNvml(refused={"nvmlDeviceGetTotalEnergyConsumption"})).read()
+    assert reading.watts == {"gpu1": 91.0}
+
+
+def test_nvml_finds_the_gpu_that_cuda_takes_first_by_its_address(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # of CUDA's order, which is another
+    in_cuda = ["0000:6a:00.0", "0000:61:00.0"]
+    assert set(nvml(in_cuda=in_cuda).read().celsius) == {"gpu10"}
+    assert [gpu["id"] for gpu in describe_gpus(FakeNvml(), lambda: in_cuda)] == ["gpu10", "gpu1"]
+    silent = FakeNvml(refused={"nvmlDeviceGetPciInfo"})
+    assert set(nvml(silent, in_cuda).read().celsius) == {"gpu0"}
 
 
 @pytest.mark.parametrize(
-    ("visible", "names"), [("0", {"gpu0"}), ("GPU-1", {"gpu1"}), ("1,0", {"gpu0", "gpu1"})]
+    ("visible", "names"),
+    [
+        ("0", ["gpu0"]),
+        ("1", ["gpu1"]),
+        ("1,0", ["gpu1", "gpu0"]),
+        ("11, 2", ["gpu11", "gpu2"]),
+        ("2,77,1", ["gpu2"]),
+        ("GPU-11", ["gpu11"]),
+        ("GPU-3abc", ["gpu3"]),
+    ],
 )
-def test_nvml_looks_at_the_gpus_this_process_may_use(visible, names, monkeypatch):
+def test_nvml_goes_by_the_variable_where_cuda_cannot_be_asked(visible, names, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert set(Nvml(library=FakeNvml()).read().celsius) == names
+    assert [gpu["id"] for gpu in describe_gpus(FakeNvml(), list)] == names
+    assert set(nvml().read().celsius) == {names[0]}
 
 
 def test_nvml_without_a_gpu_or_a_driver_says_so(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     library = FakeNvml()
     with pytest.raises(NotReadable, match="no GPU"):
-        Nvml(library=library)
+        nvml(library)
     assert library.shut
     with pytest.raises(NotReadable, match="NVML does not start"):
-        Nvml(library=FakeNvml(refused={"nvmlInit"}))
-    assert describe_gpus(FakeNvml(refused={"nvmlInit"})) == []
+        nvml(FakeNvml(refused={"nvmlInit"}))
+    assert describe_gpus(FakeNvml(refused={"nvmlInit"}), list) == []
 
 
 def test_gpus_are_described_for_the_machine(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    (gpu,) = describe_gpus(FakeNvml())
+    (gpu,) = describe_gpus(FakeNvml(), list)
     assert gpu["name"] == "RTX Example"
     assert gpu["compute_capability"] == "8.6"
     assert gpu["power_limit_watts"] == 200

@@ -18,9 +18,10 @@ from livecut.engine.cuda import pycuda_device
 from livecut.engine.cuda.failures import from_exception, from_message
 from livecut.engine.cuda.libcuda import LibCuda
 from livecut.engine.cuda.packing import pack
-from livecut.engine.cuda.probe import describe
+from livecut.engine.cuda.probe import GpuInfo, describe
 from livecut.engine.errors import (
     BackendError,
+    DeviceBusy,
     DeviceLost,
     DeviceUnavailable,
     DriverTooOld,
@@ -61,6 +62,7 @@ def test_the_driver_is_asked_what_gpu_is_here(driver):
     assert (info.name, info.compute_capability, info.driver) == ("Software GPU", "8.6", "13.0")
     assert not info.integrated
     assert "Software GPU, SM 8.6, 1.0 GiB, driver for CUDA 13.0" in str(info)
+    assert LibCuda(str(driver)).pci_bus_id(0) == "0000:65:00.0"
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_how_many_there_are(driver):
@@ -86,6 +88,14 @@ def test_a_library_that_is_no_driver_is_too_old_a_driver():
         ("cuStreamSynchronize failed: unspecified launch failure", DeviceLost),
         ("cuCtxSynchronize failed: uncorrectable ECC error encountered", DeviceLost),
         ("the launch timed out and was terminated", DeviceLost),
+        ("operation not supported on global/shared address space", DeviceLost),
+        ("cuStreamSynchronize failed: invalid address space", DeviceLost),
+        ("an async error has occured in external entity outside of CUDA", DeviceLost),
+        ("Invalid access of peer GPU memory over nvlink or a hardware error", DeviceLost),
+        ("tensor memory not completely freed", DeviceLost),
+        ("all CUDA-capable devices are busy or unavailable", DeviceBusy),
+        ("cuDevicePrimaryCtxRetain failed: CUDA-capable device(s) is/are busy or unavailable", DeviceBusy),
+        ("exclusive-thread device already in use by a different thread", DeviceBusy),
         ("CUDA driver version is insufficient for CUDA runtime version", DriverTooOld),
         ("libcuda.so.1: undefined symbol: cuCtxCreate_v4", DriverTooOld),
         ("no kernel image is available for execution on the device", WrongDevice),
@@ -100,6 +110,13 @@ def test_failures_become_the_few_that_a_caller_can_act_on(words, kind):
     assert error.exit_code == 4
     assert type(from_exception(RuntimeError(words))) is kind
     assert from_exception(error) is error
+
+
+def test_a_gpu_that_another_process_has_is_said_with_the_way_out():
+    error = from_message("CUDA-capable device(s) is/are busy or unavailable")
+    assert isinstance(error, DeviceUnavailable)
+    assert "nvidia-smi -c DEFAULT" in str(error)
+    assert "dmesg" not in str(error)
 
 
 def test_out_of_memory_is_also_a_memory_error():
@@ -148,8 +165,10 @@ with device.activate():
     event.synchronize()
     assert event.query() and target.tolist() == [6] * 8
 
+    garbage = device.page_locked((4,), np.float32)
     stream.begin_capture()
     frame()
+    del garbage
     graph = stream.end_capture()
     assert graph.nodes == 3 and target.tolist() == [6] * 8
     for value in (1, 5):
@@ -196,7 +215,10 @@ del view
 gc.collect()
 assert live() == [0] * 6, live()
 
-# A fault: everything fails, until the device is closed and opened again.
+# A fault: everything fails, until all that uses the context is closed and the device is opened again.
+other = open_device()
+with other.activate():
+    held = other.page_locked((4,), np.float32)
 with device.activate():
     stream = device.stream()
     software.software_set(700, 0, ctypes.c_size_t(1 << 30))
@@ -209,8 +231,19 @@ with device.activate():
         raise SystemExit("expected DeviceLost")
 device.close()
 device.close()
-stream.native = None
+assert held.tolist() == [0] * 4 and software.software_dangling() == 0
+try:
+    open_device()
+except DeviceLost as error:
+    print(error)
+else:
+    raise SystemExit("expected DeviceLost")
+other.close()
+del held
+gc.collect()
 device = open_device()
+stream.native = None  # what is left of the context that was
+assert software.software_dangling() == 0
 with device.activate():
     device.malloc(16).free()
 device.close()
@@ -243,7 +276,11 @@ def test_pycuda_device_on_the_software_driver(driver, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("all well\n")
-    assert "PyCUDA" not in done.stderr, done.stderr
+    warnings = (
+        done.stderr.count("PyCUDA WARNING"),
+        done.stderr.count("cuMemFreeHost failed: an illegal memory"),
+    )
+    assert warnings == (1, 1), done.stderr  # what a lost context held
 
 
 # -- pycuda, or what is wrong with it
@@ -286,3 +323,55 @@ def test_a_pycuda_that_fails_to_start_fails_with_the_drivers_words(monkeypatch):
     pretend_pycuda(monkeypatch, driver)
     with pytest.raises(DeviceUnavailable, match="no CUDA-capable device is detected"):
         pycuda_device._driver()
+
+
+class FailingPycuda(types.ModuleType):
+    """As much of pycuda.driver as opens a Jetson, and then fails with CUDA's words wherever it can."""
+
+    class Context:
+        @staticmethod
+        def pop():
+            raise RuntimeError("cuCtxPopCurrent failed: invalid device context")
+
+        def push(self):
+            pass
+
+    class _Allocation(np.ndarray):
+        def get_device_pointer(self):
+            raise RuntimeError("cuMemHostGetDevicePointer failed: an illegal memory access was encountered")
+
+    host_alloc_flags = types.SimpleNamespace(DEVICEMAP=2)
+
+    def __init__(self):
+        super().__init__("pycuda.driver")
+        self.init, self.get_version, self.get_driver_version = (
+            (lambda: None),
+            (lambda: (13,)),
+            (lambda: 13000),
+        )
+        self.Device = lambda ordinal: types.SimpleNamespace(retain_primary_context=self.Context)
+
+    def pagelocked_empty(self, shape, dtype, mem_flags):
+        return np.empty(shape, dtype).view(self._Allocation)[:]
+
+
+@pytest.fixture
+def failing_device(monkeypatch, tmp_path):
+    info = GpuInfo(0, "Jetson", "8.7", "13.0", True, 1 << 30)
+    monkeypatch.setattr(pycuda_device, "find_gpu", lambda ordinal: info)
+    library = types.SimpleNamespace(path=str(tmp_path), reset_primary_context=lambda ordinal: None)
+    monkeypatch.setattr(pycuda_device, "LibCuda", lambda: library)
+    pretend_pycuda(monkeypatch, FailingPycuda())
+    return pycuda_device.PycudaDevice()
+
+
+def test_a_context_that_cannot_be_taken_off_does_not_hide_why(failing_device):
+    with pytest.raises(DeviceLost, match="gone"), failing_device.activate():
+        raise DeviceLost("gone")
+    with failing_device.activate():
+        pass
+
+
+def test_memory_that_cannot_be_mapped_fails_with_our_error(failing_device):
+    with pytest.raises(DeviceLost, match="illegal memory access"), failing_device.activate():
+        failing_device.page_locked((4,), np.uint8)

@@ -1,13 +1,15 @@
 """ONNX Runtime on a fake GPU: the session's one stream and the lanes' own, in the right order."""
 
 import gc
+import threading
 
 import pytest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from fake_cuda import FakeDevice
-from fake_onnxruntime import FakeRuntime
+from fake_onnxruntime import FakeRuntime, FakeRuntimeThatPreloads, FakeSession
+from fakes import PATIENCE_SECONDS, must
 from frames_in_flight import run_frames
 
 from livecut.engine.backends.ort_cuda import OrtCudaBackend
@@ -84,13 +86,79 @@ def test_an_onnxruntime_without_cuda_is_refused_with_the_way_out(tiny_model):
         backend_on(FakeDevice(), tiny_model, providers=("CPUExecutionProvider",))
 
 
-def test_a_provider_that_does_not_load_is_not_taken_for_the_gpu(tiny_model):
+@pytest.mark.parametrize("cuda_path", [False, True])
+def test_a_provider_that_does_not_load_is_said_with_the_way_out(tiny_model, cuda_path):
+    """It is a warning to onnxruntime, and what fails is that every node is then the CPU's."""
     device = FakeDevice()
-    backend = OrtCudaBackend(lambda: device, FakeRuntime(device, loads=False))
-    with pytest.raises(BackendError, match="does not load"):
+    backend = OrtCudaBackend(lambda: device, FakeRuntime(device, loads=False, cuda_path=cuda_path))
+    with pytest.raises(
+        BackendError, match=r"CUDA provider does not load, .*pip install onnxruntime-gpu"
+    ) as caught:
         backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+    assert "\n" not in str(caught.value)
     backend.close()
     assert device.live() == {}
+
+
+def test_a_node_without_a_kernel_on_the_gpu_is_no_missing_library(tiny_model):
+    device = FakeDevice()
+    backend = OrtCudaBackend(lambda: device, FakeRuntime(device, kernels=False))
+    with pytest.raises(BackendError, match=r"cannot load it on the GPU: .*assigned to the default CPU EP"):
+        backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+    backend.close()
+
+
+def test_libraries_that_pip_installed_are_loaded_first_and_once(tiny_model, capsys):
+    runtime = FakeRuntimeThatPreloads(FakeDevice())
+    for _ in range(2):
+        backend = OrtCudaBackend(lambda: runtime.device, runtime)
+        backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+        backend.close()
+    assert runtime.preloaded == 1
+
+
+def test_a_library_that_is_missing_is_named_and_nothing_is_printed(tiny_model, capsys):
+    runtime = FakeRuntimeThatPreloads(FakeDevice(), missing=("libcublasLt.so.12", "libcudnn.so.9"))
+    backend = OrtCudaBackend(lambda: runtime.device, runtime)
+    with pytest.raises(BackendError, match=r"another version \(Failed to load libcublasLt.so.12: .*\); pip"):
+        backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+    backend.close()
+    assert capsys.readouterr().out == "", "stdout may be a video"
+
+
+def test_a_lane_that_is_made_meanwhile_does_not_run_the_session_beside_a_frame(tiny_model, monkeypatch):
+    """All runs use one stream of ours, on which onnxruntime queues as if it were alone."""
+    device = FakeDevice()
+    backend = backend_on(device, tiny_model)
+    buffer = backend.new_buffer()
+    run, inside, go_on = FakeSession.run_with_iobinding, threading.Event(), threading.Event()
+    running = []
+
+    def slow(session, binding, options):
+        running.append(threading.current_thread().name)
+        if not inside.is_set():
+            inside.set()
+            must(go_on.wait(PATIENCE_SECONDS), "leave to go on")
+        run(session, binding, options)
+
+    monkeypatch.setattr(FakeSession, "run_with_iobinding", slow)
+    making = threading.Thread(target=backend.new_buffer, name="making", daemon=True)
+    making.start()
+    must(inside.wait(PATIENCE_SECONDS), "the lane to run")
+
+    def submit():
+        with backend.thread_context():
+            backend.infer(buffer, None)
+
+    submitting = threading.Thread(target=submit, name="submitting", daemon=True)
+    submitting.start()
+    submitting.join(0.2)  # long enough to get into the session if nothing keeps it out
+    assert running == ["making"]
+    go_on.set()
+    for thread in (making, submitting):
+        thread.join(PATIENCE_SECONDS)
+    assert running == ["making", "submitting"]
+    backend.close()
 
 
 def test_too_little_memory_is_one_error_and_everything_is_returned(tiny_model):

@@ -92,6 +92,62 @@ def test_what_serves_by_default_is_a_backend_for_the_cpu(stream):
     assert live.session.info.device.startswith("CPU")
 
 
+# -- before the first frame
+
+
+@pytest.mark.parametrize("ask", ["info", "warm_up", "device_backend"])
+def test_whoever_asks_what_runs_is_told_of_an_engine_that_has_been_built(ask, wanted, cache):
+    device = FakeDevice()
+    opener = partial(open_tensorrt, api=FakeApi(device), open_device=lambda: device)
+    builder = Builder(write=lambda wanted, path: put(wanted, path.parent, plan=wanted.source.read_bytes()))
+    backend = SwappingBackend(
+        cache=cache, build=builder, open_engine=opener, open_meanwhile=RedBackend, place=lambda: ORIN
+    )
+    backend.open(wanted.manifest, SIZE_WH, precision="auto", threads=1)
+    try:
+        must(backend.wait_until_built(PATIENCE_SECONDS), "the build")
+        if ask == "info":
+            assert backend.info.name == "tensorrt"
+        elif ask == "warm_up":
+            backend.warm_up()
+        else:
+            assert backend.device_backend() is not None
+        assert backend._inner is backend._engine
+        assert "frames were served" not in backend.info.details
+    finally:
+        backend.close()
+
+
+def test_asking_what_runs_neither_waits_for_a_frame_nor_takes_over_in_the_middle_of_it(tiny_model, cache):
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(RedBackend):
+        def infer(self, buffer, state):
+            inside.set()
+            must(go_on.wait(PATIENCE_SECONDS), "leave to go on")
+            return super().infer(buffer, state)
+
+    backend = SwappingBackend(
+        cache=cache, build=Builder(), open_engine=Opener(), open_meanwhile=Slow, place=lambda: ORIN
+    )
+    backend.open(Manifest.load(tiny_model), SIZE_WH, precision="auto", threads=1)
+    try:
+        buffer = backend.new_buffer()
+        buffer.input.fill(0.75)
+        must(backend.wait_until_built(PATIENCE_SECONDS), "the build")
+        backend._before_frames = lambda: None  # as if that had been while the frame is in ONNX
+        running = threading.Thread(target=backend.infer, args=(buffer, None), daemon=True)
+        running.start()
+        must(inside.wait(PATIENCE_SECONDS), "the frame")
+        assert backend.info.name == "red"
+        go_on.set()
+        running.join(PATIENCE_SECONDS)
+        assert float(buffer.alpha.mean()) == 0.75
+        assert backend.info.name == "tensorrt"
+    finally:
+        backend.close()
+
+
 # -- with the backend that runs real engines, on a GPU that finds races
 
 

@@ -237,6 +237,45 @@ def test_a_lost_device_fails_the_frame_and_a_new_session_works_in_the_same_proce
     backend.close()
 
 
+@pytest.mark.parametrize(
+    "error", [BackendError("CUDA: invalid device context"), RuntimeError("pycuda says no")]
+)
+def test_closing_goes_on_where_the_device_cannot_be_made_active(tiny_model, error, caplog):
+    device = FakeDevice()
+    backend = backend_on(device, tiny_model)
+
+    def fail():
+        raise error
+
+    device.activate = fail
+    backend.close()
+    assert device.closed == 1
+    assert (backend._lanes, backend._engine) == ([], None)
+    assert f"tensorrt: closing: {error}" in caplog.text
+    backend.close()
+    assert device.closed == 1
+
+
+def test_closing_gives_back_all_but_the_one_thing_that_cannot_be(tiny_stateful_model, caplog):
+    device = FakeDevice()
+    backend = backend_on(device, tiny_stateful_model)
+    buffers = [backend.new_buffer() for _ in range(2)]
+
+    def fail():
+        raise RuntimeError("no longer there")
+
+    backend._lanes[0].free = fail
+    kept = backend._lanes[0]
+    backend.close()
+    del buffers
+    device.order.log.clear()
+    gc.collect()
+    assert "tensorrt: closing: no longer there" in caplog.text
+    assert device.closed == 1
+    assert device.live()["streams"] == 1, "that lane's own"
+    assert not kept.in_flight
+
+
 def test_an_engine_that_refuses_to_run_says_what_tensorrt_said(tiny_model):
     from livecut.engine.tensorrt.api import errors
 

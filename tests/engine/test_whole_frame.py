@@ -6,94 +6,40 @@ from functools import partial
 
 import numpy as np
 import pytest
-from emulated_kernels import IMAGE, MODULE, load_kernels
-from engines import ORIN, put
+from emulated_kernels import IMAGE
+from engines import ORIN, Builder, put
 from fake_cuda import FakeDevice
 from fake_tensorrt import FakeApi
-from fakes import FakeClock, MemorySource, RecordingSink, RedBackend
+from fakes import RedBackend
+from whole_frames import (
+    FRAME_WH,
+    assert_same,
+    emulated,
+    fake_device,
+    needs_compiler,
+    pictures,
+    run,
+    session_on,
+)
 
 from livecut.engine import whole_frame
 from livecut.engine.backends import device_backend
 from livecut.engine.backends.plan_opener import open_tensorrt
 from livecut.engine.backends.swapping import SwappingBackend
-from livecut.engine.backends.tensorrt import Plan, TensorRtBackend
+from livecut.engine.bench.marking import marked
 from livecut.engine.compositor import Compositor
-from livecut.engine.errors import BackendError, DeviceLost, DeviceUnavailable, ModelError
-from livecut.engine.frame import Frame
-from livecut.engine.manifest import Manifest
-from livecut.engine.pipeline import Pipeline
+from livecut.engine.errors import DeviceUnavailable
 from livecut.engine.session import Session
-from livecut.engine.tensorrt.wanted import find_wanted
-from livecut.kernels.cuda import emulate
+from livecut.engine.streams import StreamGroup
 
-pytestmark = pytest.mark.skipif(emulate.compiler() is None, reason="no C++ compiler to emulate CUDA with")
+__all__ = ["emulated"]
+pytestmark = needs_compiler
 
-FRAME_WH = (48, 26)
-KERNELS_ATOL = 2  # of 255: the CPU's resize rounds its weights, and each side rounds its result
 PICTURE = np.random.default_rng(9).integers(0, 256, (50, 40, 3), np.uint8)
 OUTPUTS = [
     ("RGBA", None), ("BGRA", None), ("ALPHA", None), ("YUVA420", None),
     ("BGR", (10, 200, 30)), ("RGB", "blur"), ("BGR", PICTURE), ("I420", (10, 200, 30)),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def emulated(monkeypatch):
-    monkeypatch.setattr(device_backend, "get_module", lambda *_: MODULE)
-    monkeypatch.setattr(whole_frame, "_ROUNDS", 3)
-
-
-def pictures(count, format="BGR", rng=None):
-    """Frames with something to cut: a bright disc that moves over dim noise."""
-    rng = rng or np.random.default_rng(4)
-    width, height = FRAME_WH
-    y, x = np.mgrid[:height, :width]
-    frames = []
-    for index in range(count):
-        image = rng.integers(0, 40, (height, width, 3)).astype(np.uint8)
-        image[(x - 10 - 3 * index) ** 2 + (y - 13) ** 2 < 70] = (180, 220, 250)
-        planes = (image,)
-        if format == "NV12":
-            planes = (image[..., 1].copy(), image[: height // 2, : width // 2, :2].copy())
-        frames.append(Frame(planes, format, index, index / 25, 100 + index / 25))
-    return frames
-
-
-def fake_device(**options):
-    device = FakeDevice(memory=1 << 32, **options)
-    load_kernels(device)
-    return device
-
-
-def session_on(device, folder, post="gpu", **options):
-    def make():
-        return TensorRtBackend(
-            lambda manifest, *_: Plan(FakeApi(device), manifest.model_path.read_bytes(), "fp16", "graph"),
-            lambda: device,
-        )
-
-    return Session(folder, backend=make, post=post, threads=1, **options)
-
-
-def run(session, frames, output="RGBA", background=None, **options):
-    sink = RecordingSink((output,), before_write=options.pop("before_write", None))
-    source = MemorySource(frames, size_wh=FRAME_WH, **options)
-    compositor = Compositor(output, background)
-    Pipeline(source, session, compositor, sink, clock=FakeClock(), warm_up_rounds=1).run()
-    return sink.frames
-
-
-def assert_same(got, expected, atol=KERNELS_ATOL):
-    assert [frame.index for frame in got] == [frame.index for frame in expected]
-    for mine, theirs in zip(got, expected, strict=True):
-        assert (mine.format, mine.pts_seconds) == (theirs.format, theirs.pts_seconds)
-        for number, (plane, other) in enumerate(zip(mine.planes, theirs.planes, strict=True)):
-            difference = np.abs(plane.astype(float) - other)
-            if mine.format in ("RGBA", "BGRA"):  # where little shows, straight colour is little sure of
-                difference[..., :3] *= other[..., 3:] / 255
-            elif mine.format == "YUVA420" and number == 0:
-                difference *= theirs.planes[3] / 255
-            assert difference.max() <= atol, f"frame {mine.index}: {difference.max()} levels apart"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +166,43 @@ def test_gpu_is_refused_where_the_model_runs_on_a_cpu(tiny_model):
         run(Session(tiny_model, backend=RedBackend, post="gpu"), pictures(1))
 
 
+def test_a_gpu_that_streams_share_has_no_room_for_whole_frames_and_says_so(tiny_model):
+    device, compositor = fake_device(), Compositor("RGBA")
+    make = session_on(device, tiny_model)._opened.make
+    for post, shared in (("gpu", True), ("auto", True), ("gpu", False)):
+        with StreamGroup(make) as group:
+            # as a benchmark has it, which wraps what it is given
+            backend = marked(group.backend() if shared else make, FRAME_WH)
+            with Session(tiny_model, backend=backend, post=post, threads=1) as session:
+                if post == "gpu" and shared:
+                    with pytest.raises(DeviceUnavailable) as caught:
+                        session.warm_up(FRAME_WH, compositor)
+                    assert str(caught.value) == (
+                        "--post gpu: expected a GPU of the stream's own, and streams share Fake GPU (SM 8.6) "
+                        "(--share); take auto or cpu"
+                    )
+                else:
+                    session.warm_up(FRAME_WH, compositor)
+                    assert (session._whole is None) == shared
+
+
+def test_an_engine_that_was_waited_for_does_whole_frames_from_the_first_on(tiny_model, cache):
+    """As a benchmark opens a session: it warms up, waits for the build, and then asks."""
+    device = fake_device()
+    builder = Builder(write=lambda wanted, path: put(wanted, path.parent, plan=wanted.source.read_bytes()))
+
+    def swapping():
+        opener = partial(open_tensorrt, api=FakeApi(device), open_device=lambda: device)
+        return SwappingBackend(
+            cache=cache, build=builder, open_engine=opener, open_meanwhile=RedBackend, place=lambda: ORIN
+        )
+
+    with Session(tiny_model, backend=marked(swapping, FRAME_WH), post="gpu", threads=1) as session:
+        info = session.warm_up(FRAME_WH, Compositor("RGBA"))
+        assert session._whole is not None
+        assert info.name == session.info.name == "tensorrt"
+
+
 def test_a_background_that_changes_stays_with_the_cpu(tiny_model):
     video = [PICTURE, PICTURE[::-1].copy()]
     session = session_on(fake_device(), tiny_model, "auto")
@@ -254,84 +237,6 @@ def test_single_pictures_and_frames_with_an_alpha_are_done_on_the_cpu(tiny_model
     device.order.log.clear()
     session.cut(frames[0].image)
     assert not any(work.label == "lc_preprocess" for work in device.order.log)
-    session.close()
-
-
-# -- faults
-
-
-class Wrong(FakeApi):
-    """An engine whose alpha is ``value`` everywhere."""
-
-    def __init__(self, device, value):
-        super().__init__(device)
-        self.value = value
-
-    def deserialise(self, plan):
-        engine, runtime = super().deserialise(plan)
-        run = engine.evaluator.run
-        engine.evaluator = type("Wrong", (), {})()
-        engine.evaluator.run = lambda names, feeds: [
-            np.full_like(out, self.value) for out in run(names, feeds)
-        ]
-        return engine, runtime
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "message"),
-    [
-        (np.nan, BackendError, "NaN or infinity on tensorrt at fp16"),
-        (1.5, ModelError, "expected alpha in 0..1"),
-    ],
-)
-def test_an_alpha_that_is_none_is_noticed_on_the_device(tiny_model, monkeypatch, value, kind, message):
-    device = fake_device()
-    session = session_on(device, tiny_model)
-    monkeypatch.setattr(whole_frame, "_seconds", lambda *_: 0.001)
-    make = session._opened.make
-
-    def wrong():
-        backend = make()
-        backend._find_plan = lambda manifest, *_: Plan(
-            Wrong(device, value), manifest.model_path.read_bytes(), "fp16", "graph"
-        )
-        return backend
-
-    session._opened.make = wrong
-    with pytest.raises(kind, match=message):
-        run(session, pictures(2))
-    session.close()
-
-
-def test_a_device_lost_in_the_middle_is_an_error_where_nothing_else_serves(tiny_model):
-    device = fake_device()
-    session = session_on(device, tiny_model)
-    with pytest.raises(DeviceLost):
-        run(session, pictures(12), before_write=lambda frame: frame.index == 3 and device.lose())
-    session.close()
-
-
-def test_a_device_lost_in_the_middle_costs_no_frame_where_the_cpu_goes_on(tiny_model, cache, caplog):
-    """The frames in flight are done again, from the pictures that the slots still hold."""
-    device, manifest = fake_device(), Manifest.load(tiny_model)
-    for size_wh in manifest.sizes_wh:
-        put(find_wanted(manifest, size_wh, "auto", ORIN), cache.folder, manifest.model_path.read_bytes())
-    session = Session(
-        tiny_model,
-        backend=lambda: SwappingBackend(
-            cache=cache,
-            open_engine=partial(open_tensorrt, api=FakeApi(device), open_device=lambda: device),
-            open_meanwhile=RedBackend,
-            place=lambda: ORIN,
-        ),
-        post="gpu",
-        threads=1,
-    )
-    expected = run(session_on(FakeDevice(), tiny_model, "cpu"), pictures(12))
-    got = run(session, pictures(12), before_write=lambda frame: frame.index == 3 and device.lose())
-    assert_same(got, expected)
-    assert "full-resolution work on the CPU from frame" in caplog.text
-    assert session.info.name == "red"
     session.close()
 
 

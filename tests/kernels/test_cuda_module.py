@@ -80,14 +80,17 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     (tmp_path / sources.FATBIN).write_bytes(b"fatbin")
-    facts = {"sources": sources.source_digest(), "compute_capabilities": ["8.6", "9.0"], "nvcc": "13.0"}
+    facts = {
+        "sources": sources.source_digest(), "compute_capabilities": ["8.6", "9.0", "12.0"],
+        "ptx": ["9.0", "12.0"], "nvcc": "13.0",
+    }  # fmt: skip
     (tmp_path / "livecut.json").write_text(json.dumps(facts))
     monkeypatch.setattr(module, "_by_nvcc", lambda *_: (_ for _ in ()).throw(ValueError("no nvcc")))
     monkeypatch.setattr(module, "_by_nvrtc", lambda *_: (_ for _ in ()).throw(ValueError("no NVRTC")))
     return tmp_path
 
 
-@pytest.mark.parametrize("capability", ["8.6", "9.0", "12.1"])
+@pytest.mark.parametrize("capability", ["8.6", "9.0", "10.0", "10.3", "11.0", "12.0", "12.1"])
 def test_the_shipped_fatbin_serves_what_it_holds_and_what_came_after(shipped, capability):
     found = get_module(capability, "13.0")
     assert (found.image, found.how) == (b"fatbin", "shipped fatbin (nvcc 13.0)")
@@ -103,6 +106,14 @@ def test_the_shipped_fatbin_is_passed_over_for(shipped, capability, driver, chan
         (shipped / sources.MAIN).write_text("// changed\n")
     with pytest.raises(ValueError, match=r"expected a compiler, got none: no nvcc; no NVRTC"):
         get_module(capability, driver)
+
+
+def test_a_driver_compiles_no_ptx_of_a_later_cuda(shipped):
+    facts = json.loads((shipped / "livecut.json").read_text()) | {"nvcc": "13.1"}
+    (shipped / "livecut.json").write_text(json.dumps(facts))
+    assert get_module("9.0", "13.0").image == get_module("10.0", "13.1").image == b"fatbin"
+    with pytest.raises(ValueError, match="expected a compiler"):
+        get_module("10.0", "13.0")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"sources": 1}'])
@@ -154,8 +165,21 @@ def test_a_build_compiles_for_the_gpus_that_nvcc_knows_and_once(tmp_path):
     assert "arch=compute_86,code=sm_86" in made
     assert "arch=compute_86,code=compute_86" in made
     assert "90" not in made
-    assert json.loads((tmp_path / "livecut.json").read_text())["nvcc"] == "12.4"
+    facts = json.loads((tmp_path / "livecut.json").read_text())
+    assert (facts["nvcc"], facts["ptx"]) == ("12.4", ["8.6"])
     assert sources.build_fatbin(tmp_path, program) == "CUDA kernels: up to date"
+    del facts["ptx"]  # as an earlier version left it
+    (tmp_path / "livecut.json").write_text(json.dumps(facts))
+    assert sources.build_fatbin(tmp_path, program) == "CUDA kernels: compiled for 7.5, 8.0, 8.6"
+
+
+def test_ptx_is_shipped_for_gpus_between_those_that_are_named(tmp_path):
+    command = sources.fatbin_command("nvcc", sources.COMPUTE_CAPABILITIES, tmp_path / "out")
+    ptx = {word for word in command if "code=compute" in word}
+    assert ptx == {f"-gencode=arch=compute_{code},code=compute_{code}" for code in (90, 120)}
+    assert len(command) == len(set(command))
+    assert sources.ptx_capabilities(("7.5", "8.0", "9.0")) == ("9.0",)
+    assert sources.ptx_capabilities(("7.5", "8.0")) == ("8.0",)
 
 
 @pytest.mark.parametrize("body", ["sys.exit(3)", "sys.stderr.write('no'); sys.exit('refused')", "1 / 0"])

@@ -25,13 +25,13 @@ def open_sensors(root: str | Path = "/") -> tuple[list[Sensor], dict[str, str]]:
         The others by name, with the reason why they cannot.
     """
     from .host import Host
-    from .jetson import Ina3221
+    from .jetson import Ina3221, Tegra
     from .nvml import Nvml
     from .rapl import Rapl
 
     found: list[Sensor] = []
     missing: dict[str, str] = {}
-    for kind in (Host, Rapl, Ina3221, Nvml):
+    for kind in (Host, Rapl, Ina3221, Tegra, Nvml):
         try:
             found.append(kind(Path(root)))
         except NotReadable as reason:

@@ -1,13 +1,48 @@
-"""Power rails of Jetson boards: the INA3221 chips, as the kernel shows them."""
+"""Jetson boards: power rails of the INA3221 chips, the GPU's clock, and what holds it down."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .base import NotReadable, Reading, Sensor, number_of, text_of
 
 _WHOLE = ("VDD_IN", "POM_5V_IN", "5V_IN")
 """Rails that feed the whole board, by the names of the carrier boards that have one."""
+_GPU = re.compile(r"gpu|\.g[a-z]\d+b$")
+"""A GPU's node under devfreq: ``57000000.gpu``, ``17000000.gv11b``, ``17000000.ga10b``, ``gpu-gpc-0``."""
+
+
+class Tegra(Sensor):
+    """The GPU's clock, over-current events, and throttling by heat; NVML shows none of it on these boards."""
+
+    name = "tegra"
+    measures = "Jetson's GPU clock, over-current events and throttling"
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        classes = root / "sys/class"
+        nodes = sorted((classes / "devfreq").glob("*/cur_freq"))
+        self._clocks = {node.parent.name: node for node in nodes if _GPU.search(node.parent.name)}
+        self._events = sorted((classes / "hwmon").glob("hwmon*/oc*_event_cnt"))
+        self._coolers: list[tuple[str, Path]] = []
+        for cooler in sorted((classes / "thermal").glob("cooling_device*/type")):
+            kind = text_of(cooler)
+            if kind and "throttle" in kind:
+                self._coolers.append((kind, cooler.with_name("cur_state")))
+        if not (self._clocks or self._events or self._coolers):
+            raise NotReadable("no GPU under devfreq, no over-current events: not a Jetson")
+
+    def read(self) -> Reading:
+        hertz = {name: number_of(path) for name, path in self._clocks.items()}
+        counts: dict[str, float] = {}
+        for path in self._events:
+            name = f"over-current events, {path.name.removesuffix('_event_cnt')}"
+            counts[name] = counts.get(name, 0.0) + (number_of(path) or 0.0)
+        return Reading(
+            mhz={f"GPU {name}": value / 1e6 for name, value in hertz.items() if value is not None},
+            throttled=counts,
+            reasons=tuple(kind for kind, path in self._coolers if number_of(path)),
+        )
 
 
 class Ina3221(Sensor):
