@@ -121,7 +121,7 @@ def training_errors() -> Iterator[None]:
     except LivecutError:
         raise
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("torch", "tflite", "tomli"):
+        if (error.name or "").split(".")[0] not in ("torch", "tomli"):
             raise
         raise DeviceUnavailable(
             f"this needs the package {error.name}, which is not installed: pip install 'livecut[train]'"

@@ -121,7 +121,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_an_encoder_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"network\.encoder: expected one of mobilenetv2-0\.5, .*, got"):
+    with pytest.raises(ValueError, match=r"network\.encoder: expected one of efficientnet-lite0, .*, got"):
         MattingNetwork(encoder="resnet")
 
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .encoder import InvertedResidual
-
 STEM_CHANNELS = 32
 
 
@@ -42,6 +40,29 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 FEATURE_SIZE = 8.0  # typical standard deviation of the features that ImageNet's weights give: 5 to 9
 
 
+class InvertedResidual(nn.Module):
+    """1x1 expansion, depthwise, 1x1 linear projection; added to the input where the shapes agree."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, expansion: int, kernel: int = 3
+    ) -> None:
+        super().__init__()
+        hidden = channels_in * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers += [nn.Conv2d(channels_in, hidden, 1), nn.ReLU6()]
+        layers += [
+            nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden),
+            nn.ReLU6(),
+            nn.Conv2d(hidden, channels_out, 1),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
 class EfficientNetLite(nn.Module):
     """Features of a picture at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
@@ -67,9 +88,7 @@ class EfficientNetLite(nn.Module):
             count = stage.blocks if place == 0 else math.ceil(stage.blocks * depth)
             for index in range(count):
                 stride = stage.stride if index == 0 else 1
-                blocks.append(
-                    InvertedResidual(channels, channels_out, stride, stage.expansion, kernel=stage.kernel)
-                )
+                blocks.append(InvertedResidual(channels, channels_out, stride, stage.expansion, stage.kernel))
                 channels = channels_out
             stages.append(nn.Sequential(*blocks))
             reached *= stage.stride

@@ -13,13 +13,11 @@ from torch import nn
 from .blocks import fold
 from .decoder import Decoder
 from .efficientnet import SCALES, EfficientNetLite
-from .encoder import Encoder
 from .memory import Memory
 
 STRIDE = 32  # height and width of the input must be multiples of this
-ENCODERS: dict[str, Callable[[], nn.Module]] = {
-    "mobilenetv2-0.5": Encoder,
-    **{f"efficientnet-lite{variant}": partial(EfficientNetLite, variant) for variant in SCALES},
+ENCODERS: dict[str, Callable[[], EfficientNetLite]] = {
+    f"efficientnet-lite{variant}": partial(EfficientNetLite, variant) for variant in SCALES
 }
 
 
@@ -41,12 +39,12 @@ class MattingNetwork(nn.Module):
 
     stride = STRIDE
 
-    def __init__(self, memory: bool = False, encoder: str = "mobilenetv2-0.5", **widths: int) -> None:
+    def __init__(self, memory: bool = False, encoder: str = "efficientnet-lite0", **widths: int) -> None:
         super().__init__()
         if encoder not in ENCODERS:
             raise ValueError(f'network.encoder: expected one of {", ".join(ENCODERS)}, got "{encoder}"')
         self.encoder = ENCODERS[encoder]()
-        self.channels: dict[int, int] = self.encoder.channels  # type: ignore[assignment]
+        self.channels = self.encoder.channels
         self.decoder = Decoder(self.channels, **widths)
         self.memory = Memory(*self.decoder.widths, self.channels[8]) if memory else None
 

@@ -53,7 +53,7 @@ class PlateNetwork(MattingNetwork):
     plate and answers as the ``MattingNetwork`` whose weights it was given.
     """
 
-    def __init__(self, encoder: str = "mobilenetv2-0.5", **widths: int) -> None:
+    def __init__(self, encoder: str = "efficientnet-lite0", **widths: int) -> None:
         super().__init__(memory=False, encoder=encoder, **widths)
         self.comparisons = nn.ModuleList(
             Comparison(self.channels[stride], *window) for stride, window in WINDOWS.items()
