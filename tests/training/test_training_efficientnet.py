@@ -137,13 +137,26 @@ def test_what_ships_stays_within_its_limits(name, gmacs, parameters):
     assert all(side % network.stride == 0 for size in config.input_sizes for side in size)
 
 
-def test_the_parts_of_the_training_are_of_one_network():
-    for name in ("livecut-s", "livecut-m"):
-        config, memory = load_config(name), load_config(f"{name}-memory")
-        assert memory.network == {**config.network, "memory": True}
-        assert (memory.name, memory.input_sizes) == (config.name, config.input_sizes)
-        assert (memory.frames, memory.learns) == (6, ["memory."])
-        assert memory.initial == f"runs/{config.name}"
+@pytest.mark.parametrize(
+    "parts", [("livecut-s", "livecut-s-memory"), ("livecut-m", "livecut-m-short", "livecut-m-memory")]
+)
+def test_each_part_of_a_training_goes_on_with_the_one_before(parts):
+    *_, before, memory = configs = [load_config(name) for name in parts]
+    assert memory.network == {**before.network, "memory": True}
+    assert (memory.frames, memory.learns) == (6, ["memory."])
+    for config, name, later in zip(configs, parts, configs[1:], strict=False):
+        assert later.initial == f"runs/{name}"
+        assert (later.name, later.input_sizes) == (config.name, config.input_sizes)
+
+
+def test_an_encoder_may_end_a_block_early(tmp_path):
+    torch.save(original(2), tmp_path / "lite.pth")
+    whole, short = EfficientNetLite(2), MattingNetwork(encoder="efficientnet-lite2-short").encoder
+    for encoder in (whole, short):
+        load_encoder(encoder, tmp_path / "lite.pth")
+    assert len(whole.stages[-1]) - len(short.stages[-1]) == 1
+    held = whole.state_dict()
+    assert all(value.equal(held[name]) for name, value in short.state_dict().items())
 
 
 def test_the_first_layers_rest_and_no_graph_is_built_for_them():

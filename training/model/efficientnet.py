@@ -70,6 +70,8 @@ class EfficientNetLite(nn.Module):
     ----------
     variant : int
         0, 1 or 2.
+    spared : int
+        How many of the blocks at 1/32 are left out, from the end.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class EfficientNetLite(nn.Module):
         Of each feature, by its stride.
     """
 
-    def __init__(self, variant: int = 0) -> None:
+    def __init__(self, variant: int = 0, spared: int = 0) -> None:
         super().__init__()
         width, depth = SCALES[variant]
         self.stem = nn.Sequential(nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1), nn.ReLU6())
@@ -86,6 +88,8 @@ class EfficientNetLite(nn.Module):
         for place, stage in enumerate(STAGES):
             blocks, channels_out = [], _wide(stage.channels, width)
             count = stage.blocks if place == 0 else math.ceil(stage.blocks * depth)
+            if place == len(STAGES) - 1:
+                count -= spared
             for index in range(count):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(InvertedResidual(channels, channels_out, stride, stage.expansion, stage.kernel))

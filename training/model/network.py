@@ -17,7 +17,8 @@ from .memory import Memory
 
 STRIDE = 32  # height and width of the input must be multiples of this
 ENCODERS: dict[str, Callable[[], EfficientNetLite]] = {
-    f"efficientnet-lite{variant}": partial(EfficientNetLite, variant) for variant in SCALES
+    **{f"efficientnet-lite{variant}": partial(EfficientNetLite, variant) for variant in SCALES},
+    "efficientnet-lite2-short": partial(EfficientNetLite, 2, spared=1),
 }
 
 
