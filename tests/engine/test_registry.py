@@ -61,7 +61,10 @@ def test_a_folder_in_the_working_directory_needs_no_slash(tiny_model, monkeypatc
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("livecut-x", r"no model 'livecut-x'; did you mean livecut-s\? There are: livecut-plate, livecut-s"),
+        (
+            "livecut-x",
+            r"no model 'livecut-x'; did you mean livecut-s\? There are: livecut-m, livecut-plate, livecut-s",
+        ),
         ("zzz", "no model 'zzz'; There are: .*livecut-s.*; or give a bundle's folder"),
         ("model.onnx", "model.onnx: a model is a folder with model.onnx and a manifest.json"),
         ("./nowhere", "not a model bundle"),
