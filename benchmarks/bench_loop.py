@@ -13,7 +13,7 @@ from livecut.engine.frame import Frame
 from livecut.engine.session import Session
 
 from . import references, scene
-from .loops import LivecutLoop, Network, SerialLoop, Trace
+from .loops import LivecutLoop, Network, SerialLoop, Trace, on_cpu
 from .measure import Measurement, Summary, Watch, sample_warnings
 from .options import Options
 from .results import Check, Goal, Row, checked
@@ -56,10 +56,8 @@ class BlobLoop(Cv2NumpyLoop):
 def run(options: Options) -> list[Row]:
     """Frames per second in a closed loop, then latency at 60 and 30 frames a second."""
     with (
-        Session(options.model, backend="openvino", temporal=False) as session,
-        Session(
-            options.model, backend="openvino", temporal=False, refine=False, decontaminate=False
-        ) as plain_session,
+        on_cpu(options.model, temporal=False) as session,
+        on_cpu(options.model, temporal=False, refine=False, decontaminate=False) as plain_session,
     ):
         info = session.warm_up(scene.FRAME_WH)
         cv2.setNumThreads(info.threads)

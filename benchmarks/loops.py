@@ -192,6 +192,11 @@ class SerialLoop:
         return trace
 
 
+def on_cpu(model: str, **options: Any) -> Session:
+    """A session as ``Network`` needs it: what is beside it runs on the CPU, whatever else the machine has."""
+    return Session(model, backend="openvino", **options)
+
+
 class Network:
     """The session's model in OpenVINO as an engineer would set it up: same size, precision and threads."""
 

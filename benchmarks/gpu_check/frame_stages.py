@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,10 @@ import numpy as np
 from livecut.engine import registry
 from livecut.engine.backends.device_backend import DeviceBackend
 from livecut.engine.backends.frame_lanes import FrameLane
-from livecut.engine.bench.marking import marked
-from livecut.engine.bench.run import Run
+from livecut.engine.bench.run import Run, open_session
 from livecut.engine.bench.search import Trial, find_streams, judge_trial
 from livecut.engine.bench.settings import Settings
 from livecut.engine.cuda import Device
-from livecut.engine.session import Session
-from livecut.engine.streams import StreamGroup
 
 from .cases import planes_of
 from .copy_stages import FRAMES, bandwidths
@@ -223,7 +221,8 @@ def _report_size(
 def streams(report: Report, settings: dict[str, Any]) -> None:
     """How many sessions hold a 1080p camera of 30 fps each, next to nothing dropped, at a p99 of 33 ms.
 
-    Whole pipelines, as ``livecut bench --find-streams`` runs them, outputs compared with an offline run.
+    Whole pipelines, as ``livecut bench --find-streams`` runs them but without smoothing over time; outputs
+    are compared with an offline run.
     """
     engine = open_engine(report, settings)
     engine.close()  # every stream gets its own
@@ -231,12 +230,9 @@ def streams(report: Report, settings: dict[str, Any]) -> None:
     base = Settings(
         model=settings.get("model", registry.DEFAULT_MODEL), size_wh=frames(settings)["1080p"], fps=HELD_FPS,
         seconds=samples / HELD_FPS, warm_up_seconds=min(1.0, samples / HELD_FPS),
-        input_size_wh=engine.size_wh,
+        input_size_wh=engine.size_wh, threads=1, temporal=False,
     )  # fmt: skip
-
-    def session(of: Settings, number: int, group: StreamGroup | None) -> Session:
-        make = marked(engine.make, of.size_wh) if of.marked else engine.make
-        return Session(of.model, backend=make, size_wh=of.input_size_wh, threads=1)
+    session = partial(open_session, make=engine.make)
 
     def attempt(count: int) -> Trial:
         found = Run(replace(base, streams=count), make_session=session, make_reference=session).measure()

@@ -15,11 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from livecut.engine.session import Session
 from livecut.engine.sources import open_source
 
 from .. import machine, results, scene
-from ..loops import LivecutLoop, Network
+from ..loops import LivecutLoop, Network, on_cpu
 from ..measure import Measurement, Summary, Warn, Watch, sample_warnings
 from ..results import Check, Goal, Row, checked
 from . import contenders
@@ -79,15 +78,10 @@ def _default_path(described: dict[str, Any]) -> Path:
     return path.with_name(f"{path.stem}-peers.json")
 
 
-def _on_cpu(model: str) -> Session:
-    """The peers run on the CPU, and so does livecut beside them, whatever else the machine has."""
-    return Session(model, backend="openvino")
-
-
 def measure(model: str, rounds: int) -> tuple[Row, dict[str, str]]:
     """Every peer that is to be had, in turn; the others with the reason why not."""
     frames = rgb_frames()
-    with _on_cpu(model) as session, _on_cpu(model) as serial, contenders.folder_for_models() as folder:
+    with on_cpu(model) as session, on_cpu(model) as serial, contenders.folder_for_models() as folder:
         info = session.warm_up(scene.FRAME_WH)
         network = Network(session, scene.FRAME_WH)
         cv2.setNumThreads(info.threads)

@@ -36,16 +36,24 @@ CHECKS = 24
 SessionMaker = Callable[[Settings, int, StreamGroup | None], Session]
 
 
-def open_session(settings: Settings, number: int, group: StreamGroup | None = None) -> Session:
+def open_session(
+    settings: Settings,
+    number: int,
+    group: StreamGroup | None = None,
+    *,
+    make: Callable[[], Backend] | None = None,
+) -> Session:
     """The session of one stream, whose alphas carry the index of their picture.
 
-    A model that begins with a clean plate is given that camera's scene without its product.
+    A model that begins with a clean plate is given that camera's scene without its product. ``make`` makes
+    the backend, in place of the one that the settings name.
     """
-    reason = "shared"
     if group is not None:
-        make: Callable[[], Backend] = group.backend(f"stream {number + 1}")
-    else:
+        make, reason = group.backend(f"stream {number + 1}"), "shared"
+    elif make is None:
         make, reason = backend_of(settings)
+    else:
+        reason = "given by the caller"
     begins_with_plate = load_manifest(settings.model).begins_with == "plate"
     session = Session(
         settings.model,

@@ -60,7 +60,7 @@ def get_module(compute_capability: str, driver: str | None = None) -> CompiledMo
     if not re.fullmatch(r"\d+\.\d", compute_capability):
         raise ValueError(f"compute_capability: expected a form like 8.6, got {compute_capability!r}")
     most = int(driver.split(".")[0]) if driver else 0
-    shipped = _shipped(compute_capability, driver)
+    shipped = _shipped(compute_capability, driver, most)
     if shipped:
         return shipped
     tried = []
@@ -72,11 +72,10 @@ def get_module(compute_capability: str, driver: str | None = None) -> CompiledMo
     raise ValueError(f"kernels for {compute_capability}: expected a compiler, got none: {'; '.join(tried)}")
 
 
-def _shipped(compute_capability: str, driver: str | None) -> CompiledModule | None:
+def _shipped(compute_capability: str, driver: str | None, most: int) -> CompiledModule | None:
     path = FOLDER / FATBIN
     try:
         said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        most = int(driver.split(".")[0]) if driver else 0
         if said["sources"] != source_digest() or _too_new(said["nvcc"], most):
             return None
         # A driver compiles no PTX of a newer CUDA, be it of the same major version.
