@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .depthwise import DepthwiseConv2d
+
 STEM_CHANNELS = 32
 
 
@@ -50,10 +52,10 @@ class InvertedResidual(nn.Module):
         hidden = channels_in * expansion
         layers: list[nn.Module] = []
         if expansion != 1:
-            layers += [nn.Conv2d(channels_in, hidden, 1), nn.ReLU6()]
+            layers += [nn.Conv2d(channels_in, hidden, 1), nn.ReLU6(inplace=True)]
         layers += [
-            nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden),
-            nn.ReLU6(),
+            DepthwiseConv2d(hidden, kernel, stride),
+            nn.ReLU6(inplace=True),
             nn.Conv2d(hidden, channels_out, 1),
         ]
         self.layers = nn.Sequential(*layers)
@@ -82,7 +84,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, variant: int = 0, spared: int = 0) -> None:
         super().__init__()
         width, depth = SCALES[variant]
-        self.stem = nn.Sequential(nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1), nn.ReLU6())
+        self.stem = nn.Sequential(nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1), nn.ReLU6(inplace=True))
         self.channels: dict[int, int] = {}
         stages, channels, reached = [], STEM_CHANNELS, 2
         for place, stage in enumerate(STAGES):
