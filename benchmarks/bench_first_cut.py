@@ -28,7 +28,17 @@ def run(options: Options) -> list[Row]:
         picture, result = Path(folder) / "product.png", Path(folder) / "cut.png"
         Image.fromarray(np.ascontiguousarray(scene.frames(SIZE_WH, 1)[0][..., ::-1])).save(picture)
         commands = {
-            "livecut cut": ["-m", "livecut", "cut", str(picture), str(result), "--model", options.model],
+            "livecut cut": [
+                "-m",
+                "livecut",
+                "cut",
+                str(picture),
+                str(result),
+                "--model",
+                options.model,
+                "--backend",
+                "openvino",
+            ],
             "python -c 'import numpy, cv2'": ["-c", "import numpy, cv2"],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}

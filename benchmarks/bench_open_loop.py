@@ -105,7 +105,7 @@ def child(seconds: float, model: str) -> dict[str, Any]:
     # Started late, a process still loads libraries and sizes its pools: memory is judged once it has settled.
     settled = SETTLED_SECONDS if seconds >= 3 * SETTLED_SECONDS else seconds / 2
     # Every alpha carries the index of the picture it was computed from, for the sink to read.
-    backend = marked(select_backend("auto")[0], (1920, 1080))
+    backend = marked(select_backend("openvino")[0], (1920, 1080))
     with Session(model, backend=backend, temporal=True) as session:
         pipeline = Pipeline(open_source(uri), session, Compositor(OUTPUT), sink)
         report = pipeline.run()

@@ -18,7 +18,7 @@ from livecut.engine.session import Session
 
 from . import scene
 from .bench_loop import conditions, interleave_loops
-from .loops import LivecutLoop, MemorySource, Trace, TraceSink
+from .loops import LivecutLoop, MemorySource, Trace, TraceSink, on_cpu
 from .measure import Summary, median_interval, paired_difference
 from .options import Options
 from .results import Goal, Row, exact
@@ -50,7 +50,7 @@ def efficiency(options: Options, threads: int | None, name: str) -> Row:
     count = 40 if options.quick else 100
     pictures = scene.camera_frames()
     background = np.ascontiguousarray(scene.background()[..., ::-1])
-    with Session(options.model, threads=threads) as session:
+    with on_cpu(options.model, threads=threads) as session:
         loop = LivecutLoop(session, pictures, background)
         told = conditions(session, options)
         contenders: dict[str, Callable[[], float]] = {

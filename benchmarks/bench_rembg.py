@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from livecut.engine.session import Session
-
 from . import scene, u2netp
 from .bench_loop import OURS, conditions, interleave_loops
-from .loops import LivecutLoop, SerialLoop
+from .loops import LivecutLoop, SerialLoop, on_cpu
 from .options import Options
 from .rembg_loop import RembgLoop
 from .results import Goal, Row, checked
@@ -21,7 +19,7 @@ def run(options: Options) -> list[Row]:
     """Closed loop, RGB frames from memory, composited over an RGB image on both sides."""
     pictures = [np.ascontiguousarray(frame[..., ::-1]) for frame in scene.camera_frames()]
     background = np.ascontiguousarray(scene.background()[..., ::-1])
-    with Session(options.model) as session:
+    with on_cpu(options.model) as session:
         info = session.warm_up(scene.FRAME_WH)
         theirs = RembgLoop(background, threads=info.threads)
         ours = LivecutLoop(session, pictures, background, format="RGB")
