@@ -1,6 +1,8 @@
 """The session: pictures of any size, one stream with a memory, refusals in one line."""
 
 import logging
+import threading
+import time
 
 import bundles
 import numpy as np
@@ -153,6 +155,33 @@ def test_temporal_smoothing_calms_a_still_scene_and_is_forgotten_on_reset(tiny_m
             session.reset()
             assert session.matte(red(255), foreground=False).alpha[16, 32] >= 254
     assert np.abs(np.diff(calm)).mean() < np.abs(np.diff(plain)).mean()
+
+
+def test_frames_that_several_threads_submit_go_through_the_network_one_by_one(tiny_model):
+    inside, most = [], []
+    with Session(tiny_model, backend=RedBackend, threads=1) as session:
+        slots = [Slot() for _ in range(4)]
+        for index, slot in enumerate(slots):
+            session.preprocess(grey_frame(index), slot)
+        engine_submit = slots[0].engine.submit
+
+        def submit(buffer, state):
+            inside.append(buffer)
+            most.append(len(inside))
+            time.sleep(0.02)
+            state = engine_submit(buffer, state)
+            inside.remove(buffer)
+            return state
+
+        slots[0].engine.submit = submit
+        threads = [threading.Thread(target=session.submit, args=(slot,)) for slot in slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        for slot in slots:
+            session.collect(slot)
+    assert most == [1] * len(slots)
 
 
 def test_slots_are_fitted_once_and_then_only_reused(session):
