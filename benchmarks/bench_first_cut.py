@@ -27,18 +27,9 @@ def run(options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         picture, result = Path(folder) / "product.png", Path(folder) / "cut.png"
         Image.fromarray(np.ascontiguousarray(scene.frames(SIZE_WH, 1)[0][..., ::-1])).save(picture)
+        chosen = ["--model", options.model, "--backend", "openvino"]
         commands = {
-            "livecut cut": [
-                "-m",
-                "livecut",
-                "cut",
-                str(picture),
-                str(result),
-                "--model",
-                options.model,
-                "--backend",
-                "openvino",
-            ],
+            "livecut cut": ["-m", "livecut", "cut", str(picture), str(result), *chosen],
             "python -c 'import numpy, cv2'": ["-c", "import numpy, cv2"],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-import time
+from contextlib import suppress
 
 import bundles
 import numpy as np
@@ -158,7 +158,7 @@ def test_temporal_smoothing_calms_a_still_scene_and_is_forgotten_on_reset(tiny_m
 
 
 def test_frames_that_several_threads_submit_go_through_the_network_one_by_one(tiny_model):
-    inside, most = [], []
+    inside, most, meeting = [], [], threading.Barrier(2)
     with Session(tiny_model, backend=RedBackend, threads=1) as session:
         slots = [Slot() for _ in range(4)]
         for index, slot in enumerate(slots):
@@ -168,7 +168,8 @@ def test_frames_that_several_threads_submit_go_through_the_network_one_by_one(ti
         def submit(buffer, state):
             inside.append(buffer)
             most.append(len(inside))
-            time.sleep(0.02)
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(0.2)  # two that are inside together meet here
             state = engine_submit(buffer, state)
             inside.remove(buffer)
             return state

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training.model.blocks import DepthwiseBlock
+from livecut.training.model.blocks import ConvBlock
 from livecut.training.model.depthwise import DepthwiseConv2d
 from livecut.training.model.efficientnet import EfficientNetLite
 
@@ -61,7 +61,7 @@ def test_without_gradients_it_is_an_ordinary_convolution():
 
 
 def test_every_depthwise_convolution_of_a_network_is_one():
-    layers = [*EfficientNetLite(0).modules(), *DepthwiseBlock(CHANNELS, 5).modules()]
+    layers = [*EfficientNetLite(0).modules(), *ConvBlock(CHANNELS, CHANNELS, 5, depthwise=True).modules()]
     grouped = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d) and layer.groups > 1]
     assert len(grouped) == 16
     assert all(isinstance(layer, DepthwiseConv2d) for layer in grouped)

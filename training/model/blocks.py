@@ -13,9 +13,21 @@ from .depthwise import DepthwiseConv2d
 class ConvBlock(nn.Module):
     """Convolution, batch normalisation, ReLU unless ``linear``. ``fold`` merges the first two for export."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, *, linear: bool = False) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 3,
+        *,
+        depthwise: bool = False,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False)
+        self.conv: nn.Conv2d = (
+            DepthwiseConv2d(channels_out, kernel, bias=False)
+            if depthwise
+            else nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False)
+        )
         self.norm: nn.Module = nn.BatchNorm2d(channels_out)
         self.linear = linear
 
@@ -32,14 +44,6 @@ class ConvBlock(nn.Module):
             self.norm = nn.Identity()
 
 
-class DepthwiseBlock(ConvBlock):
-    """The same with one filter a channel."""
-
-    def __init__(self, channels: int, kernel: int) -> None:
-        super().__init__(channels, channels, kernel)
-        self.conv = DepthwiseConv2d(channels, kernel, bias=False)
-
-
 class ContextBlock(nn.Module):
     """Inverted residual with a 5x5 depthwise convolution; changes nothing until it has learnt to."""
 
@@ -49,7 +53,9 @@ class ContextBlock(nn.Module):
         last = ConvBlock(hidden, channels, 1, linear=True)
         assert isinstance(last.norm, nn.BatchNorm2d)
         nn.init.zeros_(last.norm.weight)
-        self.layers = nn.Sequential(ConvBlock(channels, hidden, 1), DepthwiseBlock(hidden, 5), last)
+        self.layers = nn.Sequential(
+            ConvBlock(channels, hidden, 1), ConvBlock(hidden, hidden, 5, depthwise=True), last
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.layers(x)

@@ -70,15 +70,14 @@ def _of_input(gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, str
     pad = weight.shape[2] // 2
     if stride == 1:  # the same convolution with its filters turned round
         return F.conv2d(gradient, weight.flip(2, 3), None, 1, pad, groups=weight.shape[0])
-    found, _ = _native(gradient.float(), x.float(), weight.float(), stride, pad, of_x=True)
-    return found.to(x.dtype)
+    return _native(gradient.float(), x.float(), weight.float(), stride, pad, of_x=True).to(x.dtype)
 
 
 def _of_weight(gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
     """The filters' gradient in 3x3 parts, which overlap where their side is no multiple of 3."""
     kernel = weight.shape[2]
     if kernel == 3:
-        return _native(gradient, x, weight, stride, 1, of_x=False)[1]
+        return _native(gradient, x, weight, stride, 1, of_x=False)
     height, width = ((side - 1) * stride + 3 for side in gradient.shape[2:])
     padded, part = F.pad(x, [kernel // 2] * 4), weight[:, :, :3, :3].contiguous()
     found = torch.empty_like(weight)
@@ -87,17 +86,17 @@ def _of_weight(gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, st
         for column in starts:
             seen = padded[:, :, row : row + height, column : column + width]
             seen = seen.contiguous(memory_format=torch.channels_last)
-            _, of_part = _native(gradient, seen, part, stride, 0, of_x=False)
+            of_part = _native(gradient, seen, part, stride, 0, of_x=False)
             found[:, :, row : row + 3, column : column + 3] = of_part
     return found
 
 
 def _native(
     gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, pad: int, *, of_x: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """PyTorch's own gradients: that of ``x``, or else that of ``weight``."""
+) -> torch.Tensor:
+    """PyTorch's own gradient: that of ``x``, or else that of ``weight``."""
     wanted = [of_x, not of_x, False]
-    both: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = torch.ops.aten.convolution_backward(
+    found: tuple[torch.Tensor, ...] = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], weight.shape[0], wanted
     )
-    return both[0], both[1]
+    return found[wanted.index(True)]
