@@ -54,8 +54,8 @@ def train(
         Path | None,
         typer.Option(
             "--init",
-            metavar="RUN",
-            help="Start from the weights of another run: its folder, or a checkpoint.",
+            metavar="RUN|MODEL",
+            help="Start from other weights: a run's folder, a checkpoint, or a model.",
             show_default="the configuration's",
         ),
     ] = None,

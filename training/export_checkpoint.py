@@ -109,6 +109,8 @@ def export_checkpoint(
         summary, measured = validate(made.artefact, Manifest.load(folder), packed)
         manifest["metrics"] = {name: round(value, 5) for name, value in summary["all"].items()}
         manifest["opset"] = Manifest.load(folder).extra["opset"]
+        earlier = state.get("earlier", [])
+        manifest["trained"] = [*earlier, {"name": config["name"], **state["counters"]}]
         run = checkpoint.resolve().parent
         log_file, shown = run / "log.txt", card_pictures(run, measured)
         parity = made.passport.parity
@@ -132,7 +134,7 @@ def export_checkpoint(
                 *(entry["folder"] for entry in ledger["data"] if entry["folder"] in ("models3d", "envmaps")),
             ],
             run=run.name,
-            earlier=state.get("earlier", []),
+            earlier=earlier,
             pictures=list(shown),
         )
         card = write_card(facts)

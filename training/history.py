@@ -26,7 +26,9 @@ def command(config: Mapping[str, Any], run: str, log: Sequence[str]) -> str:
         The run's log, which names the run it started from.
     """
     words = ["livecut train", f"--config {file_of(config)[0]}"]
-    if initial := _last(r" starts from ([^/]+)/", log):
+    if bundle := _last(r" starts from (\S+), version ", log):
+        words.append(f"--init {bundle}")
+    elif initial := _last(r" starts from ([^/]+)/", log):
         words.append(f"--init runs/{initial}")
     words.append(f"--data {DATA}")
     if run != config["name"]:

@@ -8,6 +8,7 @@ machine is, and the log says how many pictures that was. On cores shared with ot
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import signal
 import time
@@ -21,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..engine.errors import LivecutError
-from . import evaluate, plate_validation
+from . import evaluate, plate_validation, shipped
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import Config
 from .data.cache import pack
@@ -41,6 +42,7 @@ from .record import VALIDATED, Record
 LOG_EVERY_STEPS = 50
 MAX_BAD_STEPS = 5  # in a row, before the run is given up
 CHECKPOINT = "checkpoint.pt"
+CALIBRATION_BATCHES = 8
 
 
 class TrainingError(LivecutError, RuntimeError):
@@ -134,18 +136,35 @@ class Trainer:
         self.stopping = False
 
     def start_from(self, path: Path) -> None:
-        """Take the averaged weights of another run, its folder or a checkpoint, where name and shape agree.
+        """Take the averaged weights of another run, or what ships, where name and shape agree.
+
+        Parameters
+        ----------
+        path : Path
+            A run's folder, a checkpoint, a bundle's folder, or the name of a model.
 
         Raises
         ------
-        CheckpointError
+        CheckpointError, ModelError, ManifestError
             If it cannot be read, or is of so different a network that less than half agrees.
         """
-        path = path / CHECKPOINT if path.is_dir() else path
-        state = load_checkpoint(path)
         own = self.network.state_dict()
-        held = state["average"].items()
-        taken = {name: value for name, value in held if name in own and own[name].shape == value.shape}
+        if (bundle := shipped.bundle_at(path)) is not None:
+            weights, manifest = shipped.bundle_weights(bundle)
+            taken = shipped.unfolded(self.average, weights, self._some_inputs())
+            self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
+            # A card names this: the bundle of that name may be another version by then.
+            origin = f"models/{bundle.name}, version {manifest.version}"
+        else:
+            path = path / CHECKPOINT if path.is_dir() else path
+            state = load_checkpoint(path)
+            held = state["average"].items()
+            taken = {name: value for name, value in held if name in own and own[name].shape == value.shape}
+            self.earlier = [
+                *state.get("earlier", []),
+                {"name": state["config"]["name"], **state["counters"]},
+            ]
+            origin = f"{path.parent.name}/{path.name}, step {state['counters']['step']}"
         if 2 * len(taken) < len(own):
             raise CheckpointError(
                 f"{path}: of another network: {len(taken)} of {len(own)} tensors agree; "
@@ -153,9 +172,14 @@ class Trainer:
             )
         for network in (self.network, self.average):
             network.load_state_dict(taken, strict=False)
-        self.earlier = [*state.get("earlier", []), {"name": state["config"]["name"], **state["counters"]}]
-        step, share = state["counters"]["step"], f"{len(taken)} of {len(own)} tensors"
-        self.log(f"starts from {path.parent.name}/{path.name}, step {step}: {share}")
+        self.log(f"starts from {origin}: {len(taken)} of {len(own)} tensors")
+
+    def _some_inputs(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Batches as the network gets them, the same for every run of a seed."""
+        stream = self._stream(multiprocessing.get_context("spawn").Value("d", 0.0), self.config.seed)
+        for batch in itertools.islice(stream, CALIBRATION_BATCHES):
+            image = to_network(batch.image.flatten(0, -4))
+            yield (image, to_network(batch.plate)) if isinstance(batch, PlateBatch) else (image,)
 
     def stop(self) -> None:
         """Ask ``run`` to save and return after the step it is at. May be called from a signal handler."""
@@ -201,15 +225,9 @@ class Trainer:
 
     def _batches(self, progress: Any, context: Any) -> Iterator[Batch]:
         workers = self.config.run.workers
-        maker, stages, seed = SceneMaker(self.training), self.config.stages, self.config.seed + self.step
-        stream: SceneStream | ClipStream | PlateStream = SceneStream(maker, stages, progress, seed)
-        if self.config.method == "plate":
-            stream = PlateStream(PlateMaker(maker), stages, progress, seed)
-        elif self.config.frames:
-            stream = ClipStream(ClipMaker(maker), stages, progress, self.config.frames, seed)
         return iter(
             DataLoader(
-                stream,
+                self._stream(progress, self.config.seed + self.step),
                 batch_size=None,
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
@@ -218,6 +236,14 @@ class Trainer:
                 pin_memory=self.device.type == "cuda",
             )
         )
+
+    def _stream(self, progress: Any, seed: int) -> SceneStream | ClipStream | PlateStream:
+        maker, stages = SceneMaker(self.training), self.config.stages
+        if self.config.method == "plate":
+            return PlateStream(PlateMaker(maker), stages, progress, seed)
+        if self.config.frames:
+            return ClipStream(ClipMaker(maker), stages, progress, self.config.frames, seed)
+        return SceneStream(maker, stages, progress, seed)
 
     def train_step(self, batch: Batch, share: float) -> None:
         """One optimiser step at ``share`` of the full learning rates."""

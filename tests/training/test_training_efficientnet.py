@@ -138,7 +138,11 @@ def test_what_ships_stays_within_its_limits(name, gmacs, parameters):
 
 
 @pytest.mark.parametrize(
-    "parts", [("livecut-s", "livecut-s-memory"), ("livecut-m", "livecut-m-short", "livecut-m-memory")]
+    "parts",
+    [
+        ("livecut-s", "livecut-s-further", "livecut-s-memory"),
+        ("livecut-m", "livecut-m-short", "livecut-m-further", "livecut-m-memory"),
+    ],
 )
 def test_each_part_of_a_training_goes_on_with_the_one_before(parts):
     *_, before, memory = configs = [load_config(name) for name in parts]

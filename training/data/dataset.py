@@ -20,11 +20,11 @@ from .compose import backdrop, compose, crowd, cut_out
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
-    "composite": 0.36,
+    "composite": 0.34,
     "renders": 0.14,
-    "clothing_cc0": 0.13,
+    "clothing_cc0": 0.11,
     "ccp_person": 0.07,
-    "caltech101_contours": 0.19,
+    "caltech101_contours": 0.23,
     "coco_ccby": 0.02,
     "small_objects_class5": 0.01,
     "trashnet_packaging": 0.03,
