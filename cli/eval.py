@@ -53,6 +53,10 @@ def evaluate(
         bool,
         typer.Option("--frame-by-frame", help="Forget between the frames of a clip: what memory is worth."),
     ] = False,
+    held_out: Annotated[
+        bool,
+        typer.Option("--held-out", help="Of any folder, too, only the tenth that training on it leaves out."),
+    ] = False,
     worst: Annotated[int, typer.Option("--worst", min=0, help="Pictures to show, the worst first.")] = 20,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
     json_report: Annotated[
@@ -111,7 +115,7 @@ def evaluate(
         for model in models:
             done = _measure(
                 model, data, cache or out / "cache", through, device, options,
-                worst=worst, frame_by_frame=frame_by_frame, quiet=quiet,
+                worst=worst, frame_by_frame=frame_by_frame, held_out=held_out, quiet=quiet,
             )  # fmt: skip
             name = _unique(str(done.model["name"]), evaluations)
             evaluations[name] = done
@@ -148,6 +152,7 @@ def _measure(
     *,
     worst: int,
     frame_by_frame: bool,
+    held_out: bool,
     quiet: bool,
 ) -> Evaluation:
     """One model on all of the data."""
@@ -159,7 +164,7 @@ def _measure(
         open_judged(model, through, device, options) as judged,
         progress(judged.facts["name"], quiet=quiet) as bar,
     ):
-        samples = open_samples(data, cache, plates=judged.predict.begins_with_plate)
+        samples = open_samples(data, cache, plates=judged.predict.begins_with_plate, held_out=held_out)
         done = evaluate(
             judged.predict,
             samples,

@@ -50,7 +50,7 @@ def draw_sheets(
     from ..engine.contact_sheet import ACROSS, DOWN, Cell, Row, make_cell, make_cutout_sheet
     from ..engine.picture_files import write_picture
     from ..engine.pictures import read_picture
-    from ..training.pairs import holds_no_pictures
+    from ..training.data.find import holds_no_pictures
     from .console import progress
 
     paths = [item.source for item in plan_batch([data], out).items]

@@ -110,7 +110,10 @@ def train(
     if stopped:
         raise typer.Exit(stopped[0])
     if not quiet:
-        typer.echo(f"{folder}: trained; measure it with: livecut eval {folder} {data}", err=True)
+        from ..training.data.catalogue import is_training_data
+
+        option = "" if is_training_data(data) else " --held-out"
+        typer.echo(f"{folder}: trained; measure it with: livecut eval {folder} {data}{option}", err=True)
 
 
 @contextmanager

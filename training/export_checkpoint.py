@@ -29,15 +29,14 @@ from .checkpoint import load_checkpoint
 from .config import CONFIGS, SIZES_WH
 from .data import geometry
 from .data.cache import Packed, pack
-from .data.catalogue import FOLDERS, read_catalogue
+from .data.catalogue import read_catalogue
 from .evaluate import Result, results, summarise, table
-from .ledger import build_ledger
+from .ledger import build_ledger, with_earlier
 from .model.exported import exported
 from .model.network import STRIDE, count_gmacs, count_parameters
 from .predictors import Framed, Size, averaged_network, onnx_predictor
 
 LICENCE = "Apache-2.0"
-BACKGROUND_FOLDERS = ("cutouts_rgba", "backgrounds")
 PARITY_PICTURES = 8
 
 
@@ -99,9 +98,9 @@ def export_checkpoint(
     packed = held_out(data, cache, plates=config.get("method") == "plate")
     if not len(packed):
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
-    used = sorted({*(folder for folder in FOLDERS if (data / folder).is_dir()), *BACKGROUND_FOLDERS})
-    used = [folder for folder in used if (data / folder).is_dir()]
+    used = sorted(read_catalogue(data).folders)
     ledger = build_ledger(data, used, filter(None, [state["config"].get("encoder_weights", "")]))
+    ledger = with_earlier(ledger, state.get("ledger", {}))
     module, manifest = build_manifest(network, config["name"], version, {}, sizes_wh)
     source = module_source(module, manifest, path=checkpoint)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +129,7 @@ def export_checkpoint(
             log=log_file.read_text(encoding="utf-8").splitlines() if log_file.is_file() else [],
             failures=failures,
             folders=[
-                *used,
+                *(data.resolve().name if name == "." else name for name in used),
                 *(entry["folder"] for entry in ledger["data"] if entry["folder"] in ("models3d", "envmaps")),
             ],
             run=run.name,

@@ -43,6 +43,27 @@ def build_ledger(data: Path, folders: Iterable[str], initial_weights: Iterable[s
     }
 
 
+def with_earlier(ledger: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """``ledger`` and what only ``earlier`` has, that of the model which the training began with.
+
+    Raises
+    ------
+    ValueError
+        If that model has none.
+    """
+    if earlier is None:
+        raise ValueError("the model that the training began with has no ledger; this weight must not ship")
+    merged = dict(ledger)
+    for key in ("initial_weights", "data"):
+        known = {_name(entry) for entry in ledger[key]}
+        merged[key] = [*ledger[key], *(entry for entry in earlier.get(key, []) if _name(entry) not in known)]
+    return merged
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["folder"] if "folder" in entry else entry["file"])
+
+
 def parse_statement(text: str) -> dict[str, list[str]]:
     """``source``, ``licence`` and ``credit`` of a licence text: what follows such a key on a line."""
     found: dict[str, list[str]] = {name: [] for name in FIELDS}
@@ -57,8 +78,10 @@ def parse_statement(text: str) -> dict[str, list[str]]:
 def _entries(data: Path, folder: Path) -> list[dict[str, Any]]:
     """One entry for a folder, or one for each sub-folder where those carry the licences."""
     if (folder / LICENCE_FILE).is_file():
-        return [{"folder": folder.relative_to(data).as_posix(), **_statement(folder / LICENCE_FILE)}]
+        name = folder.relative_to(data).as_posix() if folder != data else data.resolve().name
+        return [{"folder": name, **_statement(folder / LICENCE_FILE)}]
     inner = [child for child in sorted(folder.iterdir()) if child.is_dir()] if folder.is_dir() else []
+    inner = [] if folder == data else inner  # those are data folders themselves
     if not inner:
         raise ValueError(f"{folder}: no {LICENCE_FILE}; a weight trained on it must not ship")
     return [entry for child in inner for entry in _entries(data, child)]

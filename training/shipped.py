@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ def bundle_weights(folder: Path) -> tuple[Weights, Manifest]:
     if any(value.dtype == torch.float16 for value in weights.values()):
         raise ModelError(f"{manifest.model_path}: in FP16; train from the bundle's float32 file")
     return weights, manifest
+
+
+def ledger_of(manifest: Manifest) -> dict[str, Any] | None:
+    """What a bundle says it was made from; None where it does not: what is made of it must not ship."""
+    if manifest.ledger is None:
+        return None
+    try:
+        ledger: dict[str, Any] = json.loads((manifest.folder / manifest.ledger).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return ledger
 
 
 @torch.no_grad()

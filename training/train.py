@@ -130,6 +130,7 @@ class Trainer:
         freeze(self.network, config.learns)
         self.optimiser = make_optimiser(self.network, config.optimiser)
         self.earlier: list[dict[str, Any]] = []
+        self.ledger: dict[str, Any] | None = {}
         self.step, self.pictures, self.elapsed_s, self.bad_steps = 0, 0, 0.0, 0
         self.window: list[dict[str, float]] = []
         self.validated: dict[str, float] = {}
@@ -153,13 +154,15 @@ class Trainer:
             weights, manifest = shipped.bundle_weights(bundle)
             taken = shipped.unfolded(self.average, weights, self._some_inputs())
             self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
-            # A card names this: the bundle of that name may be another version by then.
+            self.ledger = shipped.ledger_of(manifest)
+            # The version, because the bundle of that name may be another one by the time a card says this.
             origin = f"models/{bundle.name}, version {manifest.version}"
         else:
             path = path / CHECKPOINT if path.is_dir() else path
             state = load_checkpoint(path)
             held = state["average"].items()
             taken = {name: value for name, value in held if name in own and own[name].shape == value.shape}
+            self.ledger = state.get("ledger", {})
             self.earlier = [
                 *state.get("earlier", []),
                 {"name": state["config"]["name"], **state["counters"]},
@@ -355,6 +358,7 @@ class Trainer:
                 objective=self.objective.state(),
                 counters={"step": self.step, "pictures": self.pictures, "elapsed_s": self.elapsed_s},
                 earlier=self.earlier,
+                ledger=self.ledger,
             )
         except CheckpointError as error:
             raise TrainingError(f"{error}; make room and go on with --resume") from error
@@ -367,6 +371,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.objective.restore(state.get("objective", {}))
         counters, self.earlier = state["counters"], state.get("earlier", [])
+        self.ledger = state.get("ledger", {})
         self.step, self.pictures = counters["step"], counters["pictures"]
         self.elapsed_s = counters["elapsed_s"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} min")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from .catalogue import Item
+from .find import read_alpha
 
 MAX_SIDE_PX = 512
 
@@ -73,9 +74,7 @@ def read_item(item: Item) -> np.ndarray:
             raise ValueError(f"{item.image}: does not decode")
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if item.mask is not None:
-        mask = cv2.imread(str(item.mask), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise ValueError(f"{item.mask}: does not decode")
+        mask = np.rint(read_alpha(item.mask) * 255).astype(np.uint8)
         if mask.shape != pixels.shape[:2]:
             raise ValueError(f"{item.mask}: mask is {mask.shape[::-1]}, the picture {pixels.shape[1::-1]}")
         pixels = np.dstack([pixels, mask])

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .find import find_pairs
 from .holdout import is_validation
 
 Kind = Literal["pair", "cutout", "background", "plate"]
 PICTURES = {".jpg", ".jpeg", ".png"}
+CUTOUTS, BACKGROUNDS = "cutouts_rgba", "backgrounds"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ FOLDERS = {
     "trashnet_packaging": Quality(0.95, 0.4),
     "renders": Quality(1.0, 1.0),
 }
+OWN = Quality(1.0, 0.5)
+"""Of pairs in any other folder."""
 # Composites know their alpha exactly, whatever the mask they were cut out with.
 COMPOSITE = Quality(1.0, 0.8)
 
@@ -54,10 +58,14 @@ class Item:
 
 @dataclass
 class Catalogue:
-    """Every usable item, and for each file passed over, why."""
+    """Every usable item, and for each file passed over, why.
+
+    ``folders`` are those that the items are in, below the data folder, as far as licences go.
+    """
 
     items: list[Item] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
 
     def select(self, kind: Kind, folder: str | None = None, validation: bool = False) -> list[Item]:
         """The items of ``kind``, of one folder or all, of one side of the hold-out rule."""
@@ -68,8 +76,13 @@ class Catalogue:
         ]
 
 
+def is_training_data(root: Path) -> bool:
+    """Whether ``root`` has the folders that ``FOLDERS`` names, of which a part is held out."""
+    return any((root / name / "images").is_dir() for name in FOLDERS)
+
+
 def read_catalogue(root: Path) -> Catalogue:
-    """List the data under ``root``.
+    """List the data under ``root``: the folders that are known by name, or any pairs where there is none.
 
     Raises
     ------
@@ -84,14 +97,19 @@ def read_catalogue(root: Path) -> Catalogue:
         if (root / folder / "images").is_dir():
             _add_pairs(catalogue, root / folder)
     _add_renders(catalogue, root / "renders")
-    for image in _pictures(root / "cutouts_rgba"):
-        catalogue.items.append(Item("cutout", "cutouts_rgba", image))
-    for image in _pictures(root / "backgrounds"):
+    if not catalogue.items:
+        _add_found(catalogue, root)
+    for image in _pictures(root / CUTOUTS):
+        catalogue.items.append(Item("cutout", CUTOUTS, image))
+    for image in _pictures(root / BACKGROUNDS):
         catalogue.items.append(Item("background", image.parent.name, image))
     if not catalogue.items:
         raise FileNotFoundError(
-            f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...)"
+            f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...) and no pictures "
+            "with masks: images/NAME.* with masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
         )
+    present = [*(name for name in FOLDERS if (root / name).is_dir()), CUTOUTS, BACKGROUNDS]
+    catalogue.folders += [name for name in present if (root / name).is_dir()]
     return catalogue
 
 
@@ -106,6 +124,21 @@ def _add_pairs(catalogue: Catalogue, folder: Path) -> None:
             catalogue.items.append(Item("pair", folder.name, image, mask))
         else:
             catalogue.skipped.append(f"{image}: no mask {mask.name}")
+
+
+def _add_found(catalogue: Catalogue, root: Path) -> None:
+    """Pairs as ``livecut eval`` finds them; backgrounds and cut-outs lie in folders of their own."""
+    found = find_pairs(root)
+    top = {pair: pair.group.partition("/")[0] for pair in found.pairs}
+    pairs = [pair for pair in found.pairs if not pair.clip and top[pair] not in (CUTOUTS, BACKGROUNDS)]
+    for pair in pairs:
+        name = root.resolve().name if pair.group == "." else pair.group
+        catalogue.items.append(Item("pair", name, pair.image, pair.mask))
+    if frames := sum(bool(pair.clip) for pair in found.pairs):
+        catalogue.skipped.append(f"{root}: {frames} frames of clips: single pictures are trained on")
+    if pairs:
+        catalogue.skipped += found.skipped
+        catalogue.folders += sorted({top[pair] for pair in pairs})
 
 
 def _add_renders(catalogue: Catalogue, folder: Path) -> None:

@@ -15,7 +15,7 @@ from ..config import Stage
 from . import geometry
 from .augment import photometric
 from .cache import Packed
-from .catalogue import COMPOSITE, FOLDERS, Quality
+from .catalogue import COMPOSITE, FOLDERS, OWN, Quality
 from .compose import backdrop, compose, crowd, cut_out
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
@@ -40,6 +40,7 @@ SUBJECTS = {
     "small_objects_class5": 0.04,
     "ccp_person": 0.08,
 }
+OWN_SOURCES, OWN_SUBJECTS = 0.5, 0.5  # the same, of all folders together that are not known by name
 CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
@@ -110,11 +111,18 @@ class SceneMaker:
         self.plates = [index for index in self.behind if packed.items[index].kind == "plate"]
         self.photos = [index for index in self.behind if packed.items[index].kind == "background"]
         present = {"composite", *self.by_source, *(["empty"] if self.empty else [])}
-        self.sources = _normalised({name: share for name, share in SOURCES.items() if name in present})
+        own = {
+            name: len(indices)
+            for name, indices in self.by_source.items()
+            if name not in SOURCES and name not in SUBJECTS
+        }
+        sources = SOURCES | _shared(OWN_SOURCES, own)
+        subjects = SUBJECTS | _shared(OWN_SUBJECTS, own)
+        self.sources = _normalised({name: share for name, share in sources.items() if name in present})
         self.subjects = _normalised(
-            {name: share for name, share in SUBJECTS.items() if name in self.by_source}
+            {name: share for name, share in subjects.items() if name in self.by_source}
         )
-        self.pairs = _normalised({name: SOURCES[name] for name in self.by_source if name in SOURCES})
+        self.pairs = _normalised({name: sources[name] for name in self.by_source if name in sources})
         if not self.subjects:
             raise ValueError(
                 "no labelled picture to train on: the data folder holds neither pairs nor cut-outs"
@@ -136,7 +144,7 @@ class SceneMaker:
             rgba = self.packed[rng.choice(self.by_source[source])]
             natural = rgba.shape[1] / rgba.shape[0] * np.exp(rng.normal(0, 0.12))
             crop = geometry.random_crop(rgba, self._frame(input_wh, rng, natural), rng)
-            image, alpha, quality = crop[..., :3], crop[..., 3], FOLDERS[source]
+            image, alpha, quality = crop[..., :3], crop[..., 3], FOLDERS.get(source, OWN)
         image = photometric(np.ascontiguousarray(image), rng)
         image, alpha = geometry.letterbox(image, np.ascontiguousarray(alpha), input_wh)
         return image, alpha, quality
@@ -231,6 +239,12 @@ def stage_at(stages: Sequence[Stage], progress: float) -> Stage:
 def _normalised(shares: dict[str, float]) -> dict[str, float]:
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}
+
+
+def _shared(share: float, counts: dict[str, int]) -> dict[str, float]:
+    """``share``, split by the counts."""
+    total = sum(counts.values())
+    return {name: share * count / total for name, count in counts.items()}
 
 
 def _pick(shares: dict[str, float], rng: np.random.Generator) -> str:
