@@ -29,6 +29,7 @@ BENCHMARKS = {
     "pipeline": ("bench_pipeline", "run"),
     "open-loop": ("bench_open_loop", "run"),
     "first-cut": ("bench_first_cut", "run"),
+    "memory": ("bench_memory", "run"),
     "train-step": ("bench_train_step", "run"),
 }
 

@@ -58,64 +58,64 @@ def test_the_first_frame_of_a_stream_is_answered_as_a_picture(remembering):
     with torch.no_grad():
         alpha, state, seen = remembering.step(image, *remembering.blank_state(image))
         assert alpha.allclose(remembering(image), atol=1e-6)
-    assert state.allclose(2 * alpha - 1, atol=1e-6)
-    assert seen.equal(remembering.encoder(image)[2])
+    assert torch.nn.functional.pixel_shuffle(state, 4).allclose(2 * alpha - 1, atol=1e-6)
+    assert seen.equal(remembering.memory.describe(remembering.encoder(image)[2]))
 
 
 def test_a_previous_alpha_pulls_the_next_one_and_an_unknown_one_does_not(remembering):
-    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 40, 8, 8)
-    fresh = torch.zeros(1, 1, 64, 64)
+    memory, x8, shown = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
+    fresh = torch.zeros(1, 16, 16, 16)
     with torch.no_grad():
-        sure = memory.mix(fresh, x8, f8, torch.ones(1, 1, 64, 64), f8)
-        leaning = memory.mix(fresh, x8, f8, torch.full((1, 1, 64, 64), 0.25), f8)
-        unsure = memory.mix(fresh, x8, f8, torch.full((1, 1, 64, 64), 0.0625), f8)
-        unknown = memory.mix(fresh + 0.7, x8, f8, fresh, f8)
-        change = memory.moved(torch.relu(memory.change(torch.zeros_like(f8))))
+        sure = memory.mix(fresh, x8, shown, torch.ones(1, 16, 16, 16), shown)
+        leaning = memory.mix(fresh, x8, shown, torch.full((1, 16, 16, 16), 0.25), shown)
+        unsure = memory.mix(fresh, x8, shown, torch.full((1, 16, 16, 16), 0.0625), shown)
+        unknown = memory.mix(fresh + 0.7, x8, shown, fresh, shown)
+        change = memory.moved(torch.relu(memory.change(torch.zeros_like(shown))))
         kept = torch.sigmoid(memory.keep(x8) + change)
-    assert torch.nn.functional.avg_pool2d(sure, 8).allclose(kept, atol=1e-5)
-    assert torch.nn.functional.avg_pool2d(leaning, 8).allclose(kept * 0.25, atol=1e-5)
-    assert torch.nn.functional.avg_pool2d(unsure, 8).allclose(kept * 0.0625 * 0.5, atol=1e-5)
+    for mixed, share in ((sure, 1.0), (leaning, 0.25), (unsure, 0.0625 * 0.5)):
+        at8 = torch.nn.functional.avg_pool2d(mixed.mean(1, keepdim=True), 2)
+        assert at8.allclose(kept * share, atol=1e-5)
     assert unknown.equal(fresh + 0.7)
 
 
 def test_what_is_left_of_a_thing_that_has_gone_does_not_stay_as_a_trail(remembering):
-    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 40, 8, 8)
-    background = -torch.ones(1, 1, 64, 64)
+    memory, x8, shown = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
+    background = -torch.ones(1, 16, 16, 16)
     with torch.no_grad():
-        trail = memory.mix(background, x8, f8, 0.8 * background, f8)
-        surer = memory.mix(0.8 * background, x8, f8, background, f8)
-        gone = memory.mix(background, x8, f8, -background, f8)
+        trail = memory.mix(background, x8, shown, 0.8 * background, shown)
+        surer = memory.mix(0.8 * background, x8, shown, background, shown)
+        gone = memory.mix(background, x8, shown, -background, shown)
     assert trail.equal(background)
     assert (surer < -0.8 - 1e-6).all()  # of two that agree the surer previous one is kept, as ever
     assert (gone > -1.0).all()  # and so is one that does not agree
 
 
 def test_what_is_kept_depends_on_what_has_changed(remembering):
-    memory, x8, f8 = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 40, 8, 8)
-    fresh, sure = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64)
-    elsewhere = f8.clone()
+    memory, x8, shown = remembering.memory, torch.randn(1, 48, 8, 8), torch.randn(1, 16, 8, 8)
+    fresh, sure = torch.zeros(1, 16, 16, 16), torch.ones(1, 16, 16, 16)
+    elsewhere = shown.clone()
     elsewhere[..., 5] += 3.0
     with torch.no_grad():
-        still, moved = (memory.mix(fresh, x8, f8, sure, seen) for seen in (f8, elsewhere))
+        still, moved = (memory.mix(fresh, x8, shown, sure, seen) for seen in (shown, elsewhere))
     differs = (still - moved).abs().amax((0, 1, 2)) > 1e-3
-    assert differs[32:56].all()  # the changed column of cells, and what a 3x3 convolution sees of it
-    assert not differs[:32].any()
-    assert not differs[56:].any()
+    assert differs[8:14].all()  # the changed column of cells, and what a 3x3 convolution sees of it
+    assert not differs[:8].any()
+    assert not differs[14:].any()
 
 
 def test_what_was_seen_before_changes_the_answer(remembering):
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        seen = remembering.encoder(image)[2]
-        subject = remembering.step(image, torch.ones(1, 1, 64, 64), seen)[0]
-        background = remembering.step(image, -torch.ones(1, 1, 64, 64), seen)[0]
+        seen = remembering.memory.describe(remembering.encoder(image)[2])
+        subject = remembering.step(image, torch.ones(1, 16, 16, 16), seen)[0]
+        background = remembering.step(image, -torch.ones(1, 16, 16, 16), seen)[0]
     assert (subject - background).abs().mean() > 0.01
 
 
 def test_a_new_memory_leaves_the_features_alone():
     torch.manual_seed(6)
     network = MattingNetwork(memory=True).eval()
-    recalled = network.memory.recall(torch.randn(1, 1, 64, 64))
+    recalled = network.memory.recall(torch.randn(1, 16, 16, 16))
     assert [tuple(r.shape) for r in recalled] == [(1, 64, 4, 4), (1, 48, 8, 8)]
     assert all(not r.any() for r in recalled)
 
@@ -131,14 +131,15 @@ def test_exported_modules_say_what_they_carry_from_frame_to_frame():
     assert states == []
     remembering, states = exported(MattingNetwork(memory=True))
     assert states == [
-        {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
-        {"input": "seen", "output": "shown", "shape": [1, 40, "height/8", "width/8"]},
+        {"input": "previous", "output": "remembered", "shape": [1, 16, "height/4", "width/4"]},
+        {"input": "seen", "output": "shown", "shape": [1, 16, "height/8", "width/8"]},
     ]
     with torch.no_grad():
-        alpha, state, seen = remembering(image, torch.zeros(1, 1, 64, 96), torch.zeros(1, 40, 8, 12))
-        assert seen.shape == (1, 40, 8, 12)
+        alpha, state, seen = remembering(image, torch.zeros(1, 16, 16, 24), torch.zeros(1, 16, 8, 12))
+        assert seen.shape == (1, 16, 8, 12)
         assert alpha.allclose(remembering.network(image), atol=1e-6)
-        assert plain(image).shape == state.shape == (1, 1, 64, 96)
+        assert plain(image).shape == alpha.shape == (1, 1, 64, 96)
+        assert state.shape == (1, 16, 16, 24)
     with_plate, states = exported(PlateNetwork())
     assert [state["input"] for state in states] == ["plate4", "plate8", "plate16", "plate32", "known"]
     assert states[1]["shape"] == [1, 40, "height/8", "width/8"]

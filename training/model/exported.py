@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .memory import SHOWN
 from .network import MattingNetwork
 from .plate import WINDOWS, PlateNetwork
 
@@ -21,9 +22,9 @@ class _Remembering(nn.Module):
     def __init__(self, network: MattingNetwork) -> None:
         super().__init__()
         self.network = network
-        seen = [1, network.channels[8], "height/8", "width/8"]
+        previous, seen = [1, 16, "height/4", "width/4"], [1, SHOWN, "height/8", "width/8"]
         self.states: Sequence[State] = (
-            {"input": "previous", "output": "remembered", "shape": [1, 1, "height", "width"]},
+            {"input": "previous", "output": "remembered", "shape": previous},
             {"input": "seen", "output": "shown", "shape": seen},
         )
 

@@ -13,7 +13,7 @@ from torch import nn
 from .blocks import fold
 from .decoder import Decoder
 from .efficientnet import SCALES, EfficientNetLite
-from .memory import Memory
+from .memory import SHOWN, Memory
 
 STRIDE = 32  # height and width of the input must be multiples of this
 ENCODERS: dict[str, Callable[[], EfficientNetLite]] = {
@@ -60,16 +60,16 @@ class MattingNetwork(nn.Module):
         assert self.memory is not None, "a network built without memory"
         features = self.encoder(image)
         logits, _, x8 = self.decoder(features, *self.memory.recall(previous))
-        signed = F.pixel_shuffle(torch.tanh(logits * 0.5), 4)  # 2 sigmoid(logits) - 1
-        state = self.memory.mix(signed, x8, features[2], previous, seen)
-        return state * 0.5 + 0.5, state, features[2]
+        shown = self.memory.describe(features[2])
+        signed = torch.tanh(logits * 0.5)  # 2 sigmoid(logits) - 1
+        state = self.memory.mix(signed, x8, shown, previous, seen)
+        return F.pixel_shuffle(state * 0.5 + 0.5, 4), state, shown
 
     def blank_state(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The state that a stream of pictures like ``image`` (N, 3, H, W) begins with."""
         count, _, height, width = image.shape
-        return image.new_zeros(count, 1, height, width), image.new_zeros(
-            count, self.channels[8], height // 8, width // 8
-        )
+        previous = image.new_zeros(count, 16, height // 4, width // 4)
+        return previous, image.new_zeros(count, SHOWN, height // 8, width // 8)
 
     def first_frame(self, image: torch.Tensor) -> torch.Tensor:
         """Alpha of the first frame of a stream, by the way a stream takes."""
