@@ -93,6 +93,8 @@ def evaluate(
     check_writable(json_report)
     if through not in ("auto", "engine", "network"):
         raise UsageError(f"--through: expected engine, network or auto, got {through!r}")
+    if through == "network" and (backend, precision) != ("auto", "auto"):
+        raise UsageError("--backend and --precision are of the engine; leave them out with --through network")
     models, data = paths[:-1], Path(paths[-1])
     if sheets is not None:
         if len(models) > 1:

@@ -144,6 +144,8 @@ def test_mistakes_end_with_one_line_and_the_code_of_their_kind(livecut, bundle, 
     assert (code, "no such folder" in said) == (5, True)
     code, said = ends(bundle, pairs_folder, "--through", "magic")
     assert (code, "expected engine, network or auto" in said) == (2, True)
+    code, said = ends(bundle, pairs_folder, "--through", "network", "--precision", "fp32")
+    assert (code, "--precision are of the engine" in said) == (2, True)
     code, said = ends(bundle / "model.onnx", pairs_folder, "--through", "engine")
     assert (code, "is no bundle" in said) == (2, True)
     (tmp_path / "broken.onnx").write_bytes(b"rubbish")
