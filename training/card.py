@@ -75,6 +75,7 @@ def write_card(facts: Facts) -> str:
         f"Seed {config['seed']}{device and ', on '}{device}: {history.amount(counters)}\n"
         f"({counters['pictures'] / seconds:.1f} a second). The learning rate follows the clock, so a faster "
         "machine sees more\npictures.",
+        history.began_with(facts.log),
         history.changes(config),
         history.earlier_runs(facts.earlier, counters).rstrip(),
     ]

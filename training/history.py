@@ -82,6 +82,13 @@ def amount(counters: Mapping[str, float]) -> str:
     return f"{counters['step']:,} steps in {minutes:.0f} minutes, {counters['pictures']:,} pictures"
 
 
+def began_with(log: Sequence[str]) -> str:
+    """A sentence on the model that a run went on from, if it was one that ships: it may be another by now."""
+    bundle = _last(r" starts from (\S+), version ", log)
+    version = _last(r" starts from \S+, version ([^:]+):", log)
+    return f"It began with `{bundle}` {version}, as that shipped." if bundle else ""
+
+
 def device_of(log: Sequence[str]) -> str:
     """What the run computed on and in, as its log says; empty where it does not."""
     return _last(r" on ((?:cpu|cuda) \(.*)", log)

@@ -107,6 +107,8 @@ def test_a_run_starts_from_what_ships_and_knows_its_history(bundle, tiny_config,
     assert "starts from models/tiny, version 3.1: " in said
     config = dataclasses.asdict(tiny_config)
     assert "--init models/tiny " in history.command(config, "second", [said])
+    assert history.began_with([said]) == "It began with `models/tiny` 3.1, as that shipped."
+    assert history.began_with([line for line in log if line != said]) == ""
     second.run()
     assert second.step > 0
 
