@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import red_pairs
+from training_pictures import LICENCE, names, picture
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
@@ -14,26 +15,24 @@ torch.set_num_threads(1)  # small work: more threads only wait for each other
 
 from livecut.cli.main import app
 from livecut.training.config import Adversarial, Config, Optimiser, Run, Stage
-from livecut.training.data.holdout import is_validation
 
-LICENCE = "Source: made for a test\nLicence: CC0-1.0\nCredit: nobody\n"
-
-
-def picture(rng, width=72, height=56):
-    """A bright disc on a dark textured ground, and its mask."""
-    y, x = np.mgrid[0:height, 0:width]
-    radius = rng.uniform(0.2, 0.35) * height
-    mask = (x - width * rng.uniform(0.4, 0.6)) ** 2 + (y - height * rng.uniform(0.4, 0.6)) ** 2 < radius**2
-    image = rng.integers(0, 90, (height, width, 3))
-    image[mask] = rng.integers(170, 255, 3)
-    return image.astype(np.uint8), (mask * 255).astype(np.uint8)
-
-
-def names(count, *, validation, pattern="thing_{:03d}.jpg"):
-    """File names on one side of the hold-out rule."""
-    every = (pattern.format(number) for number in range(10_000))
-    chosen = (name for name in every if is_validation(name) == validation)
-    return [next(chosen) for _ in range(count)]
+TINY = """
+base = "article"
+name = "tiny"
+input_sizes = [[64, 64]]
+[network]
+channels = [4, 4]
+[adversarial]
+channels = [4, 4]
+[run]
+minutes = 0.01
+threads = 1
+workers = 0
+[[stage]]
+until = 1.0
+batch = 2
+sizes = [[64, 64]]
+"""
 
 
 @pytest.fixture
@@ -100,6 +99,14 @@ def article_config(tiny_config):
         adversarial=Adversarial(weight=0.01, learning_rate=1e-3, channels=[4, 6, 8]),
         input_sizes=[[64, 64]],
     )
+
+
+@pytest.fixture
+def tiny_toml(tmp_path):
+    """The article's method with few channels, as a file: over in a second."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
 
 
 @pytest.fixture

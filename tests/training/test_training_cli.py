@@ -10,32 +10,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 
 
-TINY = """
-base = "article"
-name = "tiny"
-input_sizes = [[64, 64]]
-[network]
-channels = [4, 4]
-[adversarial]
-channels = [4, 4]
-[run]
-minutes = 0.01
-threads = 1
-workers = 0
-[[stage]]
-until = 1.0
-batch = 2
-sizes = [[64, 64]]
-"""
-
-
-@pytest.fixture
-def tiny_toml(tmp_path):
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
-    return path
-
-
 def test_a_run_leaves_its_files_and_says_what_comes_next(livecut, tiny_toml, data_folder, tmp_path):
     out = tmp_path / "run"
     result = livecut("train", "--config", tiny_toml, "--data", data_folder, "--out", out, "--device", "cpu")
@@ -50,7 +24,7 @@ def test_without_a_folder_a_run_is_called_after_its_configuration_s_file(
     livecut, tiny_toml, data_folder, tmp_path, monkeypatch
 ):
     part = tiny_toml.with_name("second-part.toml")  # whose network is called tiny all the same
-    part.write_text(TINY)
+    part.write_text(tiny_toml.read_text())
     monkeypatch.chdir(tmp_path)
     result = livecut("train", "--config", part, "--data", data_folder, "-q")
     assert result.exit_code == 0, result.stderr

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training room needs PyTorch")
 pytest.importorskip("onnxruntime", reason="an export is proved by running it")
 
-from conftest import LICENCE, names, picture
 from red_pairs import mask, red, write
+from training_pictures import LICENCE, names, picture
 
 from livecut.engine.errors import SourceError
 from livecut.training import pairs, shipped
@@ -20,24 +20,6 @@ from livecut.training.data.catalogue import read_catalogue
 from livecut.training.data.dataset import OWN_SOURCES, SOURCES, SceneMaker
 from livecut.training.export_checkpoint import export_checkpoint
 from livecut.training.train import Trainer
-
-TINY = """
-base = "article"
-name = "tiny"
-input_sizes = [[64, 64]]
-[network]
-channels = [4, 4]
-[adversarial]
-channels = [4, 4]
-[run]
-minutes = 0.01
-threads = 1
-workers = 0
-[[stage]]
-until = 1.0
-batch = 2
-sizes = [[64, 64]]
-"""
 
 
 @pytest.fixture
@@ -151,11 +133,9 @@ def test_the_configuration_keeps_the_memory_that_ships():
     assert config.frames == 0
 
 
-def test_the_command_says_how_to_measure_what_it_trained(livecut, own, tmp_path):
-    tiny = tmp_path / "tiny.toml"
-    tiny.write_text(TINY)
+def test_the_command_says_how_to_measure_what_it_trained(livecut, own, tiny_toml, tmp_path):
     run = tmp_path / "run"
-    result = livecut("train", "--config", tiny, "--data", own, "--out", run, "--device", "cpu")
+    result = livecut("train", "--config", tiny_toml, "--data", own, "--out", run, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     said = result.stderr.strip().splitlines()[-1]
     assert said.endswith(f"livecut eval {run} {own} --held-out")
