@@ -156,7 +156,7 @@ class Trainer:
             self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
             self.ledger = shipped.ledger_of(manifest)
             # The version, because the bundle of that name may be another one by the time a card says this.
-            origin = f"models/{bundle.name}, version {manifest.version}"
+            origin = f"{bundle.resolve().parent.name}/{bundle.resolve().name}, version {manifest.version}"
         else:
             path = path / CHECKPOINT if path.is_dir() else path
             state = load_checkpoint(path)
