@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from livecut.engine import registry
-from livecut.engine.buffers import Slot
 from livecut.engine.errors import DeviceUnavailable
-from livecut.engine.frame import Frame
 from livecut.engine.manifest import Manifest
 from livecut.engine.session import Session
 
 from . import scene
-from .bench_precision import shipped
+from .bench_precision import asked_for, primed
 from .measure import interleave
 from .options import Options
 from .results import Goal, Row, checked
@@ -35,9 +32,8 @@ def run(options: Options) -> list[Row]:
     if importlib.util.find_spec("torch") is None:
         print("  left out: PyTorch, to take the memory out, is not installed (pip install livecut[train])")
         return []
-    asked = [registry.find_bundle(options.model)]
     rows = []
-    for folder in shipped() if options.model == registry.DEFAULT_MODEL else asked:
+    for folder in asked_for(options):
         if [state.input for state in Manifest.load(folder).state] != REMEMBERS:
             continue
         with tempfile.TemporaryDirectory() as without:
@@ -66,16 +62,13 @@ def forgetful(folder: Path, out: Path) -> None:
 def row(folder: Path, without: Path, precision: str, options: Options) -> Row | None:
     """Time both in turn; None where the precision is not to be had here."""
     manifest = Manifest.load(folder)
-    frame = Frame((scene.camera_frames()[0],), "BGR", 0, 0.0, 0.0)
     sessions: dict[str, Session] = {}
     contenders, alphas = {}, []
     try:
         for name, bundle in (("with its memory", folder), ("without", without)):
             session = Session(bundle, backend="openvino", precision=precision, threads=1)
             sessions[name] = session
-            slot = Slot()
-            session.preprocess(frame, slot)
-            session.infer(slot)
+            slot = primed(session)
             alphas.append(slot.buffer.alpha.copy())
             contenders[name] = lambda session=session, slot=slot: session.infer(slot)
         measurement = interleave(contenders, rounds=options.rounds)

@@ -35,9 +35,7 @@ QUICK_PICTURES = 12
 def run(options: Options) -> list[Row]:
     """A row for each model that ships (or the one asked for) and number of threads; errors in its first."""
     rows = []
-    for folder in (
-        shipped() if options.model == registry.DEFAULT_MODEL else [registry.find_bundle(options.model)]
-    ):
+    for folder in asked_for(options):
         errors = measured_errors(folder, options)
         for threads in sorted({1, available_cpus()}):
             rows.append(row(folder, threads, errors, options))
@@ -45,9 +43,19 @@ def run(options: Options) -> list[Row]:
     return rows
 
 
-def shipped() -> list[Path]:
-    """The folders of the models that ship."""
+def asked_for(options: Options) -> list[Path]:
+    """The folders of the models that ship, or of the one asked for."""
+    if options.model != registry.DEFAULT_MODEL:
+        return [registry.find_bundle(options.model)]
     return sorted(path.parent for path in registry.SHIPPED.glob("*/manifest.json"))
+
+
+def primed(session: Session) -> Slot:
+    """A slot with the first frame, and with the alpha of one inference."""
+    slot = Slot()
+    session.preprocess(Frame((scene.camera_frames()[0],), "BGR", 0, 0.0, 0.0), slot)
+    session.infer(slot)
+    return slot
 
 
 def sessions(folder: Path, threads: int) -> dict[str, Session]:
@@ -76,9 +84,7 @@ def row(folder: Path, threads: int, errors: dict[str, dict[str, float]], options
         contenders = {}
         alphas, infos = {}, {}
         for precision, session in opened.items():
-            slot = Slot()
-            session.preprocess(Frame((scene.camera_frames()[0],), "BGR", 0, 0.0, 0.0), slot)
-            session.infer(slot)
+            slot = primed(session)
             alphas[precision], infos[precision] = slot.buffer.alpha.copy(), session.info
             contenders[precision] = lambda session=session, slot=slot: session.infer(slot)
         checks = [

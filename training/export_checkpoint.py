@@ -29,7 +29,7 @@ from .checkpoint import load_checkpoint
 from .config import CONFIGS, SIZES_WH
 from .data import geometry
 from .data.cache import Packed, pack
-from .data.catalogue import read_catalogue
+from .data.catalogue import Catalogue, read_catalogue
 from .evaluate import Result, results, summarise, table
 from .ledger import build_ledger, with_earlier
 from .model.exported import exported
@@ -95,10 +95,11 @@ def export_checkpoint(
     state = load_checkpoint(checkpoint)
     network, config = averaged_network(checkpoint)
     sizes_wh = [(width, height) for width, height in config.get("input_sizes", SIZES_WH)]
-    packed = held_out(data, cache, plates=config.get("method") == "plate")
+    catalogue = read_catalogue(data)
+    packed = held_out(catalogue, cache, plates=config.get("method") == "plate")
     if not len(packed):
         raise ValueError(f"{data}: no held-out pair to validate on; give the data folder with --data")
-    used = sorted(read_catalogue(data).folders)
+    used = sorted(catalogue.folders)
     ledger = build_ledger(data, used, filter(None, [state["config"].get("encoder_weights", "")]))
     ledger = with_earlier(ledger, state.get("ledger", {}))
     module, manifest = build_manifest(network, config["name"], version, {}, sizes_wh)
@@ -141,11 +142,10 @@ def export_checkpoint(
     return made.passport, summary
 
 
-def held_out(data: Path, cache: Path, *, plates: bool = False) -> Packed:
-    """The held-out pairs of a data folder, decoded; with the plates of the rendered ones."""
+def held_out(catalogue: Catalogue, cache: Path, *, plates: bool = False) -> Packed:
+    """The held-out pairs of a catalogue, decoded; with the plates of the rendered ones."""
     kinds = ("pair", "plate") if plates else ("pair",)
-    items = read_catalogue(data).items
-    return pack([item for item in items if item.validation and item.kind in kinds], cache)
+    return pack([item for item in catalogue.items if item.validation and item.kind in kinds], cache)
 
 
 def pictures(packed: Packed, size_wh: Size) -> Iterator[tuple[str, np.ndarray]]:

@@ -26,7 +26,7 @@ def command(config: Mapping[str, Any], run: str, log: Sequence[str]) -> str:
         The run's log, which names the run it started from.
     """
     words = ["livecut train", f"--config {file_of(config)[0]}"]
-    if bundle := _last(r" starts from (\S+), version ", log):
+    if bundle := shipped_start(log)[0]:
         words.append(f"--init {bundle}")
     elif initial := _last(r" starts from ([^/]+)/", log):
         words.append(f"--init runs/{initial}")
@@ -84,9 +84,14 @@ def amount(counters: Mapping[str, float]) -> str:
 
 def began_with(log: Sequence[str]) -> str:
     """A sentence on the model that a run went on from, if it was one that ships: it may be another by now."""
-    bundle = _last(r" starts from (\S+), version ", log)
-    version = _last(r" starts from \S+, version ([^:]+):", log)
+    bundle, version = shipped_start(log)
     return f"It began with `{bundle}` {version}, as that shipped." if bundle else ""
+
+
+def shipped_start(log: Sequence[str]) -> tuple[str, str]:
+    """The bundle that a run went on from, and its version; both empty if it was none."""
+    bundle, _, version = _last(r" starts from (\S+, version [^:]+):", log).partition(", version ")
+    return bundle, version
 
 
 def device_of(log: Sequence[str]) -> str:

@@ -62,6 +62,11 @@ def ledger_of(manifest: Manifest) -> dict[str, Any] | None:
     return ledger
 
 
+def agreeing(weights: Weights, own: Weights) -> Weights:
+    """Those of ``weights`` whose name and shape are in ``own``, too."""
+    return {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+
+
 @torch.no_grad()
 def unfolded(network: nn.Module, weights: Weights, pictures: Iterable[tuple[torch.Tensor, ...]]) -> Weights:
     """``weights`` as a state of ``network``, which then computes what the folded network did.
@@ -81,9 +86,7 @@ def unfolded(network: nn.Module, weights: Weights, pictures: Iterable[tuple[torc
         Batches of the network's inputs, float32 (N, 3, H, W) in -1..1: some tens of pictures.
     """
     device = next(network.parameters()).device
-    own = network.state_dict()
-    agree = (name for name in own if name in weights and weights[name].shape == own[name].shape)
-    state = {name: weights[name] for name in agree}
+    state = agreeing(weights, network.state_dict())
     blocks = {
         name: module
         for name, module in network.named_modules()

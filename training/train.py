@@ -156,12 +156,12 @@ class Trainer:
             self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
             self.ledger = shipped.ledger_of(manifest)
             # The version, because the bundle of that name may be another one by the time a card says this.
-            origin = f"{bundle.resolve().parent.name}/{bundle.resolve().name}, version {manifest.version}"
+            place = bundle.resolve()
+            origin = f"{place.parent.name}/{place.name}, version {manifest.version}"
         else:
             path = path / CHECKPOINT if path.is_dir() else path
             state = load_checkpoint(path)
-            held = state["average"].items()
-            taken = {name: value for name, value in held if name in own and own[name].shape == value.shape}
+            taken = shipped.agreeing(state["average"], own)
             self.ledger = state.get("ledger", {})
             self.earlier = [
                 *state.get("earlier", []),
@@ -181,7 +181,7 @@ class Trainer:
         """Batches as the network gets them, the same for every run of a seed."""
         stream = self._stream(multiprocessing.get_context("spawn").Value("d", 0.0), self.config.seed)
         for batch in itertools.islice(stream, CALIBRATION_BATCHES):
-            image = to_network(batch.image.flatten(0, -4))
+            image = to_network(batch.image)
             yield (image, to_network(batch.plate)) if isinstance(batch, PlateBatch) else (image,)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .catalogue import Item
-from .find import read_alpha
+from .find import read_alpha, read_picture
 
 MAX_SIDE_PX = 512
 
@@ -69,10 +69,7 @@ def read_item(item: Item) -> np.ndarray:
             raise ValueError(f"{item.image}: expected a picture with four channels")
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
     else:
-        pixels = cv2.imread(str(item.image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ValueError(f"{item.image}: does not decode")
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        pixels = read_picture(item.image)
     if item.mask is not None:
         mask = np.rint(read_alpha(item.mask) * 255).astype(np.uint8)
         if mask.shape != pixels.shape[:2]:

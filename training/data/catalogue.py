@@ -108,8 +108,7 @@ def read_catalogue(root: Path) -> Catalogue:
             f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...) and no pictures "
             "with masks: images/NAME.* with masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
         )
-    present = [*(name for name in FOLDERS if (root / name).is_dir()), CUTOUTS, BACKGROUNDS]
-    catalogue.folders += [name for name in present if (root / name).is_dir()]
+    catalogue.folders += [name for name in (*FOLDERS, CUTOUTS, BACKGROUNDS) if (root / name).is_dir()]
     return catalogue
 
 
