@@ -25,11 +25,14 @@ def run(options: Options) -> list[Row]:
     import torch
 
     from livecut.training.config import load_config
-    from livecut.training.device import prepare
+    from livecut.training.device import has_bfloat16, prepare
     from livecut.training.model.build import build_network
     from livecut.training.optimiser import freeze
     from livecut.training.train import channels_last
 
+    if not has_bfloat16(torch.device("cpu")):
+        print("  left out: this processor has no bfloat16, so training runs in float32")
+        return []
     config = load_config("livecut-s")
     prepare(torch.device("cpu"), THREADS)
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from .errors import DeviceUnavailable, LivecutError
 from .openvino_core import openvino_core
+from .processor import cpu_model
 from .registry import DEFAULT_MODEL
 
 CODECS = {
@@ -98,12 +99,7 @@ def _python() -> Iterator[Finding]:
 def _cpu() -> Finding:
     from .. import kernels
 
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux, or an Arm that does not say
+    model = cpu_model() or platform.machine()
     features = list(kernels.cpu_features())
     text = f"{model}; kernels can use {', '.join(features) or 'plain'}"
     status: Status = "ok"

@@ -1,4 +1,4 @@
-"""What the processor can do that decides which precision is fastest. Standard library only."""
+"""What the kernel says of the processor; it decides which precision is fastest. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,32 @@ from pathlib import Path
 
 _INT8 = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI"}
 """Linux's flag for instructions that multiply bytes and add up in 32 bits -> their name."""
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def cpuinfo(key: str) -> str:
+    """The first core's value of ``key`` in Linux's ``/proc/cpuinfo``; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == key), "")
+
+
+def cpu_model() -> str | None:
+    """The chip's name as the kernel gives it."""
+    return cpuinfo("model name") or cpuinfo("Model") or platform.processor() or None
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the chip, by the kernel's names; empty where they cannot be read."""
+    return frozenset((cpuinfo("flags") or cpuinfo("Features")).split())
+
+
+def has_bfloat16() -> bool:
+    """Whether the chip computes in bfloat16 itself; one that only emulates it is faster in float32."""
+    return not cpu_flags().isdisjoint(_BFLOAT16)
 
 
 @lru_cache(maxsize=1)
@@ -19,9 +45,5 @@ def int8_instructions() -> str:
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return ""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    flags = next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+    flags = cpu_flags()
     return next((name for flag, name in _INT8.items() if flag in flags), "")

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from ..engine import processor
+
 log = logging.getLogger("livecut")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -38,8 +40,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16; a CPU always does, if slowly."""
-    return device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether the device computes in bfloat16 itself; a CPU that emulates it is slower than in float32."""
+    if device.type == "cpu":
+        return processor.has_bfloat16()
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[object]:

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..processor import cpu_flags, cpu_model, cpuinfo
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = (
     "numpy",
@@ -65,16 +67,6 @@ def short_name() -> str:
     return "-".join(
         [*kept, f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}c"]
     )
-
-
-def cpu_model() -> str | None:
-    """The chip's name as the kernel gives it."""
-    return _cpuinfo("model name") or _cpuinfo("Model") or platform.processor() or None
-
-
-def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the chip, by the kernel's names; empty where they cannot be read."""
-    return frozenset((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
 
 
 def caches() -> dict[str, str]:
@@ -140,16 +132,8 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _cpuinfo(key: str) -> str | None:
-    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return None
-
-
 def _mhz() -> float | None:
-    value = _cpuinfo("cpu MHz")
+    value = cpuinfo("cpu MHz")
     return float(value) if value else None
 
 

@@ -132,6 +132,24 @@ def test_the_chips_own_flags_decide(flags, expected, monkeypatch, tmp_path):
     assert processor.int8_instructions.__wrapped__() == ""
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16", True),
+        ("flags\t\t: fpu avx512f amx_bf16", True),
+        ("Features\t: asimd bf16", True),
+        ("flags\t\t: fpu avx512f avx512_vnni", False),
+        ("", False),
+    ],
+)
+def test_the_chips_own_flags_say_whether_it_has_bfloat16(line, expected, monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    monkeypatch.setattr(processor, "Path", lambda path: tmp_path / "cpuinfo")
+    assert processor.has_bfloat16() is expected
+    monkeypatch.setattr(processor, "Path", lambda path: tmp_path / "missing")
+    assert processor.has_bfloat16() is False
+
+
 def test_auto_falls_back_to_the_models_own_file_where_int8_is_none_on_this_cpu(bundle, monkeypatch):
     monkeypatch.setattr(backend, "int8_instructions", lambda: "AVX-512 VNNI")
     monkeypatch.setattr(backend, "int8_layers", lambda compiled: (0, 1))

@@ -42,7 +42,8 @@ def test_a_gpu_gets_every_core_but_one_to_make_pictures(monkeypatch):
     assert device.default_workers(torch.device("cpu"), 1) == 1
 
 
-def test_mixed_precision_is_bfloat16_only_where_asked_for():
+def test_mixed_precision_is_bfloat16_only_where_asked_for(monkeypatch):
+    monkeypatch.setattr(device.processor, "has_bfloat16", lambda: True)
     x, cpu = torch.ones(2, 3, 8, 8), torch.device("cpu")
     layer = torch.nn.Conv2d(3, 4, 3)
     for asked, dtype in ((True, torch.bfloat16), (False, torch.float32)):
@@ -50,6 +51,14 @@ def test_mixed_precision_is_bfloat16_only_where_asked_for():
             assert layer(x).dtype == dtype
     assert "bfloat16" in device.describe(cpu, True)
     assert "bfloat16" not in device.describe(cpu, False)
+
+
+def test_a_cpu_that_only_emulates_bfloat16_trains_in_float32(monkeypatch):
+    monkeypatch.setattr(device.processor, "has_bfloat16", lambda: False)
+    cpu = torch.device("cpu")
+    with device.autocast(cpu, True):
+        assert torch.nn.Conv2d(3, 4, 3)(torch.ones(2, 3, 8, 8)).dtype == torch.float32
+    assert device.describe(cpu, True).endswith("float32 (bfloat16 was asked for; the device has none)")
 
 
 def test_a_batch_moves_as_a_whole(tiny_config, data_folder, tmp_path):
