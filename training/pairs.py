@@ -114,7 +114,7 @@ def open_samples(folder: Path, cache: Path, *, plates: bool = False, held_out: b
     found = find_pairs(folder)
     samples = Samples(found.pairs, skipped=found.skipped)
     if held_out:
-        samples = Samples([pair for pair in found.pairs if is_validation(pair.image.name)])
+        samples.pairs = [pair for pair in found.pairs if is_validation(pair.image.name)]
         if found.pairs and not samples.pairs:
             raise SourceError(
                 f"{folder}: none of {len(found.pairs)} pictures is held out: one in ten is, by the SHA-1 of "

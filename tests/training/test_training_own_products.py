@@ -83,6 +83,11 @@ def test_eval_measures_only_what_training_left_out_if_told_so(own, tmp_path):
     assert len(pairs.open_samples(own, tmp_path / "cache")) == 8
     held = pairs.open_samples(own, tmp_path / "cache", held_out=True)
     assert sorted(sample.name for sample in held) == sorted(names(2, validation=True, pattern="mug_{}.jpg"))
+    assert not held.skipped
+    write(own / "images" / "bare.jpg", red(0.5))
+    write(own / "masks" / "other.png", mask(0.5))
+    (line,) = pairs.open_samples(own, tmp_path / "cache", held_out=True).skipped
+    assert line.endswith("bare.jpg: no alpha of that name")
     write(tmp_path / "few" / names(1, validation=False)[0], red(0.5))
     write(tmp_path / "few" / names(1, validation=False)[0].replace(".jpg", "_mask.png"), mask(0.5))
     with pytest.raises(SourceError, match="none of 1 pictures is held out"):
