@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from livecut.training.model.exported import exported
+from livecut.training.model.levels import BLACK, WHITE, alpha_of
 from livecut.training.model.network import MattingNetwork, count_gmacs
 from livecut.training.model.plate import PlateNetwork
 
@@ -26,11 +27,20 @@ def test_alpha_has_the_pictures_size_and_lies_in_0_1(network):
     assert 0 <= alpha.min() <= alpha.max() <= 1
 
 
-def test_alpha_is_the_sigmoid_of_the_training_logits(network):
+def test_what_is_surer_than_the_levels_is_wholly_so_and_the_rest_is_stretched_between_them():
+    likely = torch.tensor([0.01, BLACK, 0.3, 0.5, 0.7, WHITE, 0.99])
+    alpha = alpha_of(torch.logit(likely))
+    wanted = torch.tensor(
+        [0.0, 0.0, (0.3 - BLACK) / (WHITE - BLACK), 0.5, (0.7 - BLACK) / (WHITE - BLACK), 1.0, 1.0]
+    )
+    assert alpha.allclose(wanted, atol=1e-6)
+
+
+def test_alpha_is_made_of_the_training_logits(network):
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         logits, sides = network.forward_training(image)
-        assert torch.sigmoid(logits).allclose(network(image), atol=1e-6)
+        assert alpha_of(logits).allclose(network(image), atol=1e-6)
     assert [tuple(side.shape[-2:]) for side in sides] == [(4, 4), (8, 8)]
 
 

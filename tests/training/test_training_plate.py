@@ -14,6 +14,7 @@ from livecut.training.data.cache import pack
 from livecut.training.data.catalogue import read_catalogue
 from livecut.training.data.dataset import SceneMaker
 from livecut.training.data.plates import PlateMaker
+from livecut.training.model.levels import alpha_of
 from livecut.training.model.network import MattingNetwork, count_gmacs
 from livecut.training.model.plate import Comparison, PlateNetwork
 from livecut.training.train import Trainer
@@ -65,7 +66,7 @@ def test_the_plate_is_seen_once_the_comparison_has_learnt():
     with torch.no_grad():
         difference = (network(image, plate) - network(image, image)).abs().mean()
         logits, sides = network.forward_training(image, plate)
-        assert torch.sigmoid(logits).allclose(network(image, plate), atol=1e-6)
+        assert alpha_of(logits).allclose(network(image, plate), atol=1e-6)
     assert difference > 1e-4
     assert len(sides) == 2
 

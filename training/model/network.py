@@ -13,6 +13,7 @@ from torch import nn
 from .blocks import fold
 from .decoder import Decoder
 from .efficientnet import SCALES, EfficientNetLite
+from .levels import alpha_of
 from .memory import SHOWN, Memory
 
 STRIDE = 32  # height and width of the input must be multiples of this
@@ -51,7 +52,7 @@ class MattingNetwork(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits, _, _ = self.decoder(self.encoder(image))
-        return F.pixel_shuffle(torch.sigmoid(logits), 4)
+        return F.pixel_shuffle(alpha_of(logits), 4)
 
     def step(
         self, image: torch.Tensor, previous: torch.Tensor, seen: torch.Tensor
@@ -61,8 +62,7 @@ class MattingNetwork(nn.Module):
         features = self.encoder(image)
         logits, _, x8 = self.decoder(features, *self.memory.recall(previous))
         shown = self.memory.describe(features[2])
-        signed = torch.tanh(logits * 0.5)  # 2 sigmoid(logits) - 1
-        state = self.memory.mix(signed, x8, shown, previous, seen)
+        state = self.memory.mix(2 * alpha_of(logits) - 1, x8, shown, previous, seen)
         return F.pixel_shuffle(state * 0.5 + 0.5, 4), state, shown
 
     def blank_state(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

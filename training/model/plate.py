@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .blocks import ConvBlock
+from .levels import alpha_of
 from .network import MattingNetwork
 
 # At each stride: how far around a place the plate is searched for what is seen there (the side of a square of
@@ -61,7 +62,7 @@ class PlateNetwork(MattingNetwork):
 
     def forward(self, image: torch.Tensor, plate: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         logits, _, _ = self.decoder(self._compared(self.encoder(image), self.encoder(plate)[1:]))
-        return F.pixel_shuffle(torch.sigmoid(logits), 4)
+        return F.pixel_shuffle(alpha_of(logits), 4)
 
     def forward_training(  # type: ignore[override]
         self, image: torch.Tensor, plate: torch.Tensor
@@ -86,7 +87,7 @@ class PlateNetwork(MattingNetwork):
         features = self.encoder(image)
         kept = [new + (old - new) * known for new, old in zip(features[1:], bare, strict=True)]
         logits, _, _ = self.decoder(self._compared(features, kept))
-        return F.pixel_shuffle(torch.sigmoid(logits), 4), kept, torch.ones_like(known)
+        return F.pixel_shuffle(alpha_of(logits), 4), kept, torch.ones_like(known)
 
     def first_frame(self, image: torch.Tensor) -> torch.Tensor:
         """What ``step`` gives for the plate itself: its cost counts, not its alpha."""
