@@ -30,6 +30,7 @@ MAY_IMPORT = {
         "engine.passport",
         "engine.errors",
         "engine.openvino_core",
+        "engine.processor",
         "engine.registry",
     },
     "cli": {"engine", "export", "training", "__version__"},

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from ..engine import processor
+from ..engine.processor import has_bfloat16 as cpu_has_bfloat16
 
 log = logging.getLogger("livecut")
 DEVICES = ("auto", "cpu", "cuda")
@@ -42,7 +42,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 itself; a CPU that emulates it is slower than in float32."""
     if device.type == "cpu":
-        return processor.has_bfloat16()
+        return cpu_has_bfloat16()
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 

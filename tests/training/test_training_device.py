@@ -43,7 +43,7 @@ def test_a_gpu_gets_every_core_but_one_to_make_pictures(monkeypatch):
 
 
 def test_mixed_precision_is_bfloat16_only_where_asked_for(monkeypatch):
-    monkeypatch.setattr(device.processor, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: True)
     x, cpu = torch.ones(2, 3, 8, 8), torch.device("cpu")
     layer = torch.nn.Conv2d(3, 4, 3)
     for asked, dtype in ((True, torch.bfloat16), (False, torch.float32)):
@@ -54,7 +54,7 @@ def test_mixed_precision_is_bfloat16_only_where_asked_for(monkeypatch):
 
 
 def test_a_cpu_that_only_emulates_bfloat16_trains_in_float32(monkeypatch):
-    monkeypatch.setattr(device.processor, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: False)
     cpu = torch.device("cpu")
     with device.autocast(cpu, True):
         assert torch.nn.Conv2d(3, 4, 3)(torch.ones(2, 3, 8, 8)).dtype == torch.float32
