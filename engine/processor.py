@@ -26,6 +26,7 @@ def cpu_model() -> str | None:
     return cpuinfo("model name") or cpuinfo("Model") or platform.processor() or None
 
 
+@lru_cache(maxsize=1)
 def cpu_flags() -> frozenset[str]:
     """Instruction sets of the chip, by the kernel's names; empty where they cannot be read."""
     return frozenset((cpuinfo("flags") or cpuinfo("Features")).split())
@@ -36,7 +37,6 @@ def has_bfloat16() -> bool:
     return not cpu_flags().isdisjoint(_BFLOAT16)
 
 
-@lru_cache(maxsize=1)
 def int8_instructions() -> str:
     """Name of the instructions that make INT8 faster than float here; empty where there are none, or none
     that anybody has measured (Arm), or the system does not say (not Linux).

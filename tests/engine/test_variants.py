@@ -126,10 +126,11 @@ def test_the_chips_own_flags_decide(flags, expected, monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     monkeypatch.setattr(processor, "Path", lambda path: cpuinfo)
+    monkeypatch.setattr(processor, "cpu_flags", processor.cpu_flags.__wrapped__)
     monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
-    assert processor.int8_instructions.__wrapped__() == expected
+    assert processor.int8_instructions() == expected
     monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
-    assert processor.int8_instructions.__wrapped__() == ""
+    assert processor.int8_instructions() == ""
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,7 @@ def test_the_chips_own_flags_decide(flags, expected, monkeypatch, tmp_path):
 def test_the_chips_own_flags_say_whether_it_has_bfloat16(line, expected, monkeypatch, tmp_path):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
     monkeypatch.setattr(processor, "Path", lambda path: tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "cpu_flags", processor.cpu_flags.__wrapped__)
     assert processor.has_bfloat16() is expected
     monkeypatch.setattr(processor, "Path", lambda path: tmp_path / "missing")
     assert processor.has_bfloat16() is False
