@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .data.holdout import is_validation
+from .data.outlines import outlines_for
 from .initial import PACKAGE, package_statement
 
 LICENCE_FILE = "LICENCE.txt"
+OUTLINES_LICENCE = "Apache-2.0, drawn for livecut on the pictures themselves"
 # What the rendered scenes were made from.
 BEHIND_RENDERS = ("models3d", "envmaps")
 FIELDS = {
@@ -40,7 +43,16 @@ def build_ledger(data: Path, folders: Iterable[str], initial_weights: Iterable[s
         "format": 1,
         "initial_weights": [_initial(data, name) for name in initial_weights],
         "data": sources,
+        "outlines": {"licence": OUTLINES_LICENCE, "pictures": _outlined(folders)},
     }
+
+
+def _outlined(folders: Iterable[str]) -> dict[str, int]:
+    """How many masks of each folder livecut's own outlines stand for."""
+    learnt = {
+        folder: sum(not is_validation(name) for name in outlines_for(folder).pictures) for folder in folders
+    }
+    return {folder: count for folder, count in learnt.items() if count}
 
 
 def with_earlier(ledger: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:

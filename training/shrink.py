@@ -63,7 +63,8 @@ def _files(data: Path, items: Sequence[Item], side: int, skipped: list[str]) -> 
         for licence in sorted((data / folder).rglob("LICENCE.txt")):
             yield licence.relative_to(data).as_posix(), licence.read_bytes()
     for item in items:
-        for path in filter(None, (item.image, item.mask)):
+        # An outline comes with livecut, not with the data.
+        for path in (path for path in (item.image, item.mask) if path and path.is_relative_to(data)):
             try:
                 yield path.relative_to(data).as_posix(), _small(path, side)
             except ValueError as error:

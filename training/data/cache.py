@@ -14,6 +14,7 @@ import numpy as np
 
 from .catalogue import Item
 from .find import read_alpha, read_picture
+from .outlines import SUFFIX, outlined_mask
 
 MAX_SIDE_PX = 512
 
@@ -71,7 +72,10 @@ def read_item(item: Item) -> np.ndarray:
     else:
         pixels = read_picture(item.image)
     if item.mask is not None:
-        mask = np.rint(read_alpha(item.mask) * 255).astype(np.uint8)
+        if item.mask.suffix == SUFFIX:
+            mask = outlined_mask(item.mask, item.image.name, pixels.shape[1::-1])
+        else:
+            mask = np.rint(read_alpha(item.mask) * 255).astype(np.uint8)
         if mask.shape != pixels.shape[:2]:
             raise ValueError(f"{item.mask}: mask is {mask.shape[::-1]}, the picture {pixels.shape[1::-1]}")
         pixels = np.dstack([pixels, mask])

@@ -8,6 +8,7 @@ from typing import Literal
 
 from .find import find_pairs
 from .holdout import is_validation
+from .outlines import outlines_for
 
 Kind = Literal["pair", "cutout", "background", "plate"]
 PICTURES = {".jpg", ".jpeg", ".png"}
@@ -27,7 +28,7 @@ class Quality:
 
 
 FOLDERS = {
-    "clothing_cc0": Quality(0.85, 0.5),
+    "clothing_cc0": Quality(0.95, 0.5),
     "ccp_person": Quality(0.90, 0.2),
     "caltech101_contours": Quality(0.95, 0.3),
     "coco_ccby": Quality(0.80, 0.1),
@@ -35,6 +36,8 @@ FOLDERS = {
     "trashnet_packaging": Quality(0.95, 0.4),
     "renders": Quality(1.0, 1.0),
 }
+OUTLINED = {"grocery_inhand_unlabelled": Quality(1.0, 0.3)}
+"""Folders of pictures without masks, for some of which ``outlines`` has an outline."""
 OWN = Quality(1.0, 0.5)
 """Of pairs in any other folder."""
 # Composites know their alpha exactly, whatever the mask they were cut out with.
@@ -43,7 +46,10 @@ COMPOSITE = Quality(1.0, 0.8)
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: ``image`` with ``mask`` for a pair; alone for the other kinds."""
+    """One picture: ``image`` with ``mask`` for a pair; alone for the other kinds.
+
+    ``mask`` is a picture, or the file that has the outline of ``image`` (see ``outlines``).
+    """
 
     kind: Kind
     folder: str
@@ -96,6 +102,8 @@ def read_catalogue(root: Path) -> Catalogue:
     for folder in FOLDERS:
         if (root / folder / "images").is_dir():
             _add_pairs(catalogue, root / folder)
+    for folder in OUTLINED:
+        _add_outlined(catalogue, root / folder)
     _add_renders(catalogue, root / "renders")
     if not catalogue.items:
         _add_found(catalogue, root)
@@ -108,7 +116,9 @@ def read_catalogue(root: Path) -> Catalogue:
             f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...) and no pictures "
             "with masks: images/NAME.* with masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
         )
-    catalogue.folders += [name for name in (*FOLDERS, CUTOUTS, BACKGROUNDS) if (root / name).is_dir()]
+    outlined = {item.folder for item in catalogue.items}.intersection(OUTLINED)
+    named = (*FOLDERS, *sorted(outlined), CUTOUTS, BACKGROUNDS)
+    catalogue.folders += [name for name in named if (root / name).is_dir()]
     return catalogue
 
 
@@ -116,13 +126,40 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
 
 
+def quality_of(folder: str) -> Quality:
+    """How far the masks of a folder's pairs are believed."""
+    return FOLDERS.get(folder) or OUTLINED.get(folder, OWN)
+
+
 def _add_pairs(catalogue: Catalogue, folder: Path) -> None:
+    drawn = outlines_for(folder.name)
     for image in _pictures(folder / "images"):
         mask = folder / "masks" / f"{image.stem}.png"
-        if mask.is_file():
+        if why := drawn.left_out.get(image.name):
+            catalogue.skipped.append(f"{image}: {why}")
+        elif image.name in drawn.pictures:
+            catalogue.items.append(Item("pair", folder.name, image, drawn.path))
+        elif mask.is_file():
             catalogue.items.append(Item("pair", folder.name, image, mask))
         else:
             catalogue.skipped.append(f"{image}: no mask {mask.name}")
+
+
+def _add_outlined(catalogue: Catalogue, folder: Path) -> None:
+    """What is outlined and not held out.
+
+    Held-out outlines are measured by themselves (``write_outlined``), so that figures over all held-out pairs
+    stay those of the pairs that the data folder came with.
+    """
+    drawn = outlines_for(folder.name)
+    pairs = [Item("pair", folder.name, image, drawn.path) for image in outlined_pictures(folder)]
+    catalogue.items += [pair for pair in pairs if not pair.validation]
+
+
+def outlined_pictures(folder: Path) -> list[Path]:
+    """The pictures of a data folder that ``outlines`` has an outline of."""
+    drawn = outlines_for(folder.name).pictures
+    return [image for image in _pictures(folder / "images") if image.name in drawn]
 
 
 def _add_found(catalogue: Catalogue, root: Path) -> None:

@@ -15,7 +15,7 @@ from ..config import Stage
 from . import geometry
 from .augment import photometric
 from .cache import Packed
-from .catalogue import COMPOSITE, FOLDERS, OWN, Quality
+from .catalogue import COMPOSITE, Quality, quality_of
 from .compose import backdrop, compose, crowd, cut_out
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
@@ -28,6 +28,7 @@ SOURCES = {
     "coco_ccby": 0.02,
     "small_objects_class5": 0.01,
     "trashnet_packaging": 0.03,
+    "grocery_inhand_unlabelled": 0.08,
     "empty": 0.05,
 }
 # Shares of the places that a composite's subjects are cut out of.
@@ -144,7 +145,7 @@ class SceneMaker:
             rgba = self.packed[rng.choice(self.by_source[source])]
             natural = rgba.shape[1] / rgba.shape[0] * np.exp(rng.normal(0, 0.12))
             crop = geometry.random_crop(rgba, self._frame(input_wh, rng, natural), rng)
-            image, alpha, quality = crop[..., :3], crop[..., 3], FOLDERS.get(source, OWN)
+            image, alpha, quality = crop[..., :3], crop[..., 3], quality_of(source)
         image = photometric(np.ascontiguousarray(image), rng)
         image, alpha = geometry.letterbox(image, np.ascontiguousarray(alpha), input_wh)
         return image, alpha, quality

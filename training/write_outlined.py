@@ -1,0 +1,77 @@
+"""Writes pictures that livecut has outlines of as pairs, to measure a model on or to look at the outlines.
+
+    python -m livecut.training.write_outlined ../shared/data out/outlined
+    livecut eval livecut-s out/outlined
+
+Of folders without masks of their own, and held-out pictures only: nothing was trained on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from .data.catalogue import OUTLINED, outlined_pictures
+from .data.find import read_picture
+from .data.holdout import is_validation
+from .data.outlines import outlined_mask, outlines_for
+
+
+def write_outlined(data: Path, out: Path, *, held_out: bool = True) -> int:
+    """Write ``out/FOLDER/images/*`` and ``masks/*.png``; return how many pictures.
+
+    Parameters
+    ----------
+    held_out : bool
+        Those that are never trained on; else those that are.
+
+    Raises
+    ------
+    ValueError, OSError
+        If ``data`` holds no such picture, ``out`` holds some already, or one does not decode.
+    """
+    count = 0
+    for folder in OUTLINED:
+        place = out / folder
+        if place.exists():
+            raise ValueError(f"{place}: exists; choose another folder, or delete it")
+        for image in outlined_pictures(data / folder):
+            if is_validation(image.name) != held_out:
+                continue
+            size_wh = read_picture(image).shape[1::-1]
+            mask = outlined_mask(outlines_for(folder).path, image.name, size_wh)
+            for name in ("images", "masks"):
+                (place / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image, place / "images" / image.name)
+            cv2.imwrite(str(place / "masks" / f"{image.stem}.png"), mask)
+            count += 1
+    if not count:
+        raise ValueError(f"{data}: none of the outlined pictures is in it ({', '.join(OUTLINED)}/images)")
+    return count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m livecut.training.write_outlined", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("data", type=Path, help="the data folder")
+    parser.add_argument("out", type=Path, help="the folder to write to")
+    parser.add_argument("--trained-on", action="store_true", help="the others: those that are trained on")
+    options = parser.parse_args(arguments)
+    try:
+        count = write_outlined(options.data, options.out, held_out=not options.trained_on)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.out}: {count} pictures with masks")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
