@@ -21,6 +21,7 @@ MAY_IMPORT = {
         "engine.tensorrt",
         "engine.errors",
         "engine.openvino_core",
+        "engine.processor",
         "engine.scenes",
     },
     "training": {

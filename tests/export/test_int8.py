@@ -14,7 +14,7 @@ ort = pytest.importorskip("onnxruntime", reason="INT8 is calibrated with onnxrun
 from livecut.engine.errors import GateMissed, ModelError, UsageError
 from livecut.engine.manifest import Manifest
 from livecut.engine.openvino_core import openvino_core
-from livecut.export import sensitivity
+from livecut.export import int8, sensitivity
 from livecut.export.growth import Growth, dtssd
 from livecut.export.int8 import quantise, quantise_folders
 from livecut.export.int8_graph import best_span, channel_scales, step_for
@@ -207,6 +207,26 @@ def test_a_model_with_state_is_calibrated_and_judged_frame_by_frame(tmp_path):
     assert [value.name for value in made.graph.input] == ["image", "memory"]
     held = weights_of(made)
     assert held["memory_scale"] * 255 > 0.5  # not only the zeros a stream begins with were seen
+
+
+@pytest.mark.parametrize(
+    ("instructions", "runtime"), [("AVX-512 VNNI", "openvino"), ("", "onnxruntime")], ids=["vnni", "none"]
+)
+def test_a_chip_that_would_saturate_does_not_judge(instructions, runtime, tmp_path, monkeypatch):
+    folder = bundle(tmp_path / "m", nets.remembering(), state=nets.STATE)
+    pictures = nets.write_pictures(tmp_path / "data", count=12)
+    manifest = Manifest.load(folder)
+    monkeypatch.setattr(int8, "int8_instructions", lambda: instructions)
+    asked = []
+
+    class Asked(int8.Judge):
+        def __init__(self, source, frames, manifest, runtime):
+            asked.append(runtime)
+            super().__init__(source, frames, manifest, "onnxruntime")
+
+    monkeypatch.setattr(int8, "Judge", Asked)
+    quantise_folders(manifest.model_path, tmp_path / "int8.onnx", [pictures], manifest)
+    assert asked == [runtime]
 
 
 # -- the parts
