@@ -15,6 +15,7 @@ from livecut.engine.buffers import Slot
 from livecut.engine.errors import DeviceUnavailable
 from livecut.engine.frame import Frame
 from livecut.engine.manifest import Manifest
+from livecut.engine.processor import int8_instructions
 from livecut.engine.session import Session
 from livecut.engine.threads import available_cpus
 
@@ -30,6 +31,11 @@ FASTER, MOST_GROWTH = 1.3, 5.0
 NEAR = 0.05
 """Mean difference of alpha from fp32's on the first frame past which a precision computes something else."""
 QUICK_PICTURES = 12
+
+
+def precisions() -> tuple[str, ...]:
+    """Those worth timing: not INT8 where the chip would saturate, and ``auto`` does not take it."""
+    return tuple(name for name in PRECISIONS if name != "int8" or int8_instructions())
 
 
 def run(options: Options) -> list[Row]:
@@ -64,7 +70,7 @@ def sessions(folder: Path, threads: int) -> dict[str, Session]:
     # For a plate, the same scene at another time: one that shows another place, no network is sure of.
     another = np.ascontiguousarray(scene.camera_frames()[1][..., ::-1])
     plate = another if Manifest.load(folder).begins_with == "plate" else None
-    for precision in PRECISIONS:
+    for precision in precisions():
         session = Session(folder, backend="openvino", precision=precision, threads=threads, plate=plate)
         try:
             assert session.info.precision == precision

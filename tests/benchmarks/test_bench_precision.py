@@ -10,8 +10,13 @@ pytest.importorskip("onnxruntime", reason="INT8 is calibrated with onnxruntime")
 
 from benchmarks import bench_precision as bench
 from benchmarks.options import Options
+from livecut.engine.processor import int8_instructions
 from livecut.engine.session import Session
 from livecut.export.variants import add_int8
+
+multiplies_bytes = pytest.mark.skipif(
+    not int8_instructions(), reason="the chip has neither VNNI nor AMX: INT8 saturates and is not timed"
+)
 
 
 @pytest.fixture
@@ -26,6 +31,14 @@ def models(tmp_path, monkeypatch):
     return tmp_path / "models"
 
 
+def test_int8_is_left_out_where_it_would_saturate(models, monkeypatch):
+    monkeypatch.setattr(bench, "int8_instructions", lambda: "")
+    (row,) = bench.run(Options(quick=True))
+    assert "fp32" in row.contenders
+    assert "int8" not in row.contenders
+
+
+@multiplies_bytes
 def test_every_precision_is_timed_and_compared_with_fp32(models):
     rows = bench.run(Options(quick=True))
     (row,) = rows
@@ -37,6 +50,7 @@ def test_every_precision_is_timed_and_compared_with_fp32(models):
     assert row.conditions["backends"]["int8"].startswith("openvino on CPU")
 
 
+@multiplies_bytes
 def test_errors_stand_beside_times_where_there_are_pictures(models, tmp_path):
     pytest.importorskip("torch", reason="evaluation needs torch")
     row = bench.run(Options(quick=True, data=tmp_path / "pictures", cache=tmp_path / "cache"))[0]
