@@ -16,10 +16,9 @@ from pathlib import Path
 
 import cv2
 
-from .data.catalogue import OUTLINED, outlined_pictures
+from .data.catalogue import OUTLINED, outlined_pairs
 from .data.find import read_picture
-from .data.holdout import is_validation
-from .data.outlines import outlined_mask, outlines_for
+from .data.outlines import outlined_mask
 
 
 def write_outlined(data: Path, out: Path, *, held_out: bool = True) -> int:
@@ -40,16 +39,16 @@ def write_outlined(data: Path, out: Path, *, held_out: bool = True) -> int:
         place = out / folder
         if place.exists():
             raise ValueError(f"{place}: exists; choose another folder, or delete it")
-        for image in outlined_pictures(data / folder):
-            if is_validation(image.name) != held_out:
-                continue
-            size_wh = read_picture(image).shape[1::-1]
-            mask = outlined_mask(outlines_for(folder).path, image.name, size_wh)
+        pairs = [pair for pair in outlined_pairs(data / folder) if pair.validation == held_out]
+        for pair in pairs:
+            image = pair.image
+            assert pair.mask is not None
+            mask = outlined_mask(pair.mask, image.name, read_picture(image).shape[1::-1])
             for name in ("images", "masks"):
                 (place / name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image, place / "images" / image.name)
             cv2.imwrite(str(place / "masks" / f"{image.stem}.png"), mask)
-            count += 1
+        count += len(pairs)
     if not count:
         raise ValueError(f"{data}: none of the outlined pictures is in it ({', '.join(OUTLINED)}/images)")
     return count

@@ -102,8 +102,10 @@ def read_catalogue(root: Path) -> Catalogue:
     for folder in FOLDERS:
         if (root / folder / "images").is_dir():
             _add_pairs(catalogue, root / folder)
-    for folder in OUTLINED:
-        _add_outlined(catalogue, root / folder)
+    # Held-out outlines are measured by themselves (``write_outlined``), so that figures over all held-out
+    # pairs stay those of the pairs that the data folder came with.
+    outlined = [pair for folder in OUTLINED for pair in outlined_pairs(root / folder) if not pair.validation]
+    catalogue.items += outlined
     _add_renders(catalogue, root / "renders")
     if not catalogue.items:
         _add_found(catalogue, root)
@@ -116,8 +118,7 @@ def read_catalogue(root: Path) -> Catalogue:
             f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...) and no pictures "
             "with masks: images/NAME.* with masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
         )
-    outlined = {item.folder for item in catalogue.items}.intersection(OUTLINED)
-    named = (*FOLDERS, *sorted(outlined), CUTOUTS, BACKGROUNDS)
+    named = (*FOLDERS, *dict.fromkeys(pair.folder for pair in outlined), CUTOUTS, BACKGROUNDS)
     catalogue.folders += [name for name in named if (root / name).is_dir()]
     return catalogue
 
@@ -145,21 +146,14 @@ def _add_pairs(catalogue: Catalogue, folder: Path) -> None:
             catalogue.skipped.append(f"{image}: no mask {mask.name}")
 
 
-def _add_outlined(catalogue: Catalogue, folder: Path) -> None:
-    """What is outlined and not held out.
-
-    Held-out outlines are measured by themselves (``write_outlined``), so that figures over all held-out pairs
-    stay those of the pairs that the data folder came with.
-    """
+def outlined_pairs(folder: Path) -> list[Item]:
+    """The pictures of a data folder that ``outlines`` has an outline of, held-out ones too."""
     drawn = outlines_for(folder.name)
-    pairs = [Item("pair", folder.name, image, drawn.path) for image in outlined_pictures(folder)]
-    catalogue.items += [pair for pair in pairs if not pair.validation]
-
-
-def outlined_pictures(folder: Path) -> list[Path]:
-    """The pictures of a data folder that ``outlines`` has an outline of."""
-    drawn = outlines_for(folder.name).pictures
-    return [image for image in _pictures(folder / "images") if image.name in drawn]
+    return [
+        Item("pair", folder.name, image, drawn.path)
+        for image in _pictures(folder / "images")
+        if image.name in drawn.pictures
+    ]
 
 
 def _add_found(catalogue: Catalogue, root: Path) -> None:
