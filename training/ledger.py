@@ -69,6 +69,8 @@ def with_earlier(ledger: dict[str, Any], earlier: dict[str, Any] | None) -> dict
     for key in ("initial_weights", "data"):
         known = {_name(entry) for entry in ledger[key]}
         merged[key] = [*ledger[key], *(entry for entry in earlier.get(key, []) if _name(entry) not in known)]
+    drawn = {**earlier.get("outlines", {}).get("pictures", {}), **ledger["outlines"]["pictures"]}
+    merged["outlines"] = {**ledger["outlines"], "pictures": drawn}
     return merged
 
 

@@ -14,7 +14,7 @@ from livecut.training import shrink, write_outlined
 from livecut.training.data import cache, outlines
 from livecut.training.data.catalogue import FOLDERS, OUTLINED, read_catalogue
 from livecut.training.data.holdout import is_validation
-from livecut.training.ledger import build_ledger
+from livecut.training.ledger import build_ledger, with_earlier
 
 SQUARE = [[10, 10], [50, 10], [50, 40], [10, 40]]
 HOLE = [[20, 20], [30, 20], [30, 30], [20, 30]]
@@ -144,6 +144,18 @@ def test_the_ledger_says_whose_masks_were_drawn(data_folder, drawn, inhand):
     assert ledger["outlines"]["pictures"] == {"clothing_cc0": 1, FOLDER: 3}
     assert "Apache-2.0" in ledger["outlines"]["licence"]
     assert FOLDER in [entry["folder"] for entry in ledger["data"]]
+
+
+def test_a_model_trained_further_elsewhere_still_names_the_outlines_behind_it(data_folder, drawn):
+    behind = {
+        "initial_weights": [],
+        "data": [],
+        "outlines": {"licence": "Apache-2.0", "pictures": {"old": 7}},
+    }
+    drawn("clothing_cc0", {"x.jpg": drawing()})
+    ledger = build_ledger(data_folder, ["clothing_cc0"], [])
+    assert with_earlier(ledger, behind)["outlines"]["pictures"] == {"old": 7, "clothing_cc0": 1}
+    assert with_earlier(ledger, {"data": []})["outlines"] == ledger["outlines"]
 
 
 def test_held_out_outlines_are_written_to_be_measured(data_folder, drawn, inhand, tmp_path, capsys):
