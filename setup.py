@@ -104,7 +104,7 @@ setup(
         "livecut.export": ["recipes/*.toml"],
         "livecut.models": ["*/*.onnx", "*/*.json", "*/*.md", "*/*.png", "*/*.jpg"],
         "livecut.training": ["configs/*.toml"],
-        "livecut.training.data": ["outlines/*.json"],
+        "livecut.training.data": ["outlines/*.json", "outlines/second/*.json"],
     },
     # LIVECUT_KERNELS=0 installs without compiling: `make dev` does, as `make build` follows and keeps its
     # objects.

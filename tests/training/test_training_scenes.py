@@ -78,8 +78,8 @@ def test_what_stands_before_a_subject_is_no_part_of_it(kind, rng, only):
 def test_a_plain_subject_is_all_there(rng, only):
     only()
     for image, alpha in scenes(rng):
-        green = greenness(image) > 40
-        assert (alpha[green] > 100).mean() > 0.97
+        green = greenness(image) > 60  # more than a soft edge leaves
+        assert (alpha[green] > 60).mean() > 0.97
 
 
 def test_a_reflection_is_background(rng, only):
@@ -108,3 +108,28 @@ def test_a_video_costs_detail_and_keeps_the_picture(rng):
 def test_a_video_of_nothing_but_one_colour_stays_it(rng):
     plain = np.full((64, 64, 3), (200, 60, 30), np.uint8)
     assert np.abs(augment.video(plain, rng).astype(int) - plain).max() < 12
+
+
+def test_a_cast_shadow_lies_flat_and_begins_at_the_foot(rng):
+    alpha = np.zeros((SIDE, SIDE), np.float32)
+    alpha[40:80, 55:70] = 1
+    for _ in range(20):
+        dark = compose.cast_shadow(alpha, rng)
+        assert (dark.shape, dark.dtype) == (alpha.shape, np.float32)
+        assert 0 <= dark.min() <= dark.max() <= 0.8
+        assert dark[76:83, 55:70].max() > 0.15  # where the subject stands
+        rows = np.flatnonzero(dark.max(1) > 0.1)
+        assert 0.1 * 40 - 4 <= rows[-1] - rows[0] <= 0.7 * 40 + 8  # flatter than the subject is high
+    assert not compose.cast_shadow(np.zeros((SIDE, SIDE), np.float32), rng).any()
+
+
+def test_a_cast_shadow_is_no_part_of_the_subject(rng, only, monkeypatch):
+    only()
+    monkeypatch.setattr(compose, "SHADED", 1.0)
+    monkeypatch.setattr(compose, "CAST", 1.0)
+    darkened = 0
+    for image, alpha in scenes(rng):
+        grey = image[alpha == 0].max(1)
+        darkened += (grey < 110).any()
+        assert not (greenness(image)[alpha == 0] > 60).any()
+    assert darkened > 6

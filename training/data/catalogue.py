@@ -36,7 +36,7 @@ FOLDERS = {
     "trashnet_packaging": Quality(0.95, 0.4),
     "renders": Quality(1.0, 1.0),
 }
-OUTLINED = {"grocery_inhand_unlabelled": Quality(1.0, 0.3)}
+OUTLINED = {"grocery_inhand_unlabelled": Quality(1.0, 0.8)}
 """Folders of pictures without masks, for some of which ``outlines`` has an outline."""
 OWN = Quality(1.0, 0.5)
 """Of pairs in any other folder."""

@@ -10,6 +10,7 @@ import numpy as np
 from . import geometry
 from .hands import hand
 
+SHADED, CAST = 0.6, 0.35  # share of subjects with a shadow, and of these with a hard one, flat on the ground
 HELD = 0.22  # share of composites whose last subject a hand holds
 PROPS = 0.06  # share with something narrow, a rod or a tag, before it
 REFLECTIONS = 0.12  # share of subjects that stand on something that shines
@@ -123,8 +124,9 @@ def compose(
         sharp = placed[..., 3].astype(np.float32) / 255
         alpha = _softened(sharp, rng.uniform(0.3, 1.0)) if rng.random() < 0.7 else sharp
         colour = relight(placed[..., :3].astype(np.float32), alpha, image, rng)
-        if rng.random() < 0.55:
-            image = image * (1 - shadow(alpha, rng))[..., None]
+        if rng.random() < SHADED:
+            falls = cast_shadow if rng.random() < CAST else shadow
+            image = image * (1 - falls(alpha, rng))[..., None]
         if rng.random() < REFLECTIONS:
             image = _reflected(image, colour, alpha, rng)
         held = hand(alpha, rng) if number == len(subjects) and rng.random() < HELD else None
@@ -229,6 +231,20 @@ def shadow(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.GaussianBlur(moved, (0, 0), rng.uniform(1.5, 0.05 * max(height, width))) * rng.uniform(
         0.1, 0.6
     )
+
+
+def cast_shadow(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As ``shadow``, of one lamp or the sun: dark, nearly sharp, flat on the ground from the foot on."""
+    height, width = alpha.shape
+    foot = np.flatnonzero(alpha.max(1) > 0.5)
+    if not foot.size:
+        return np.zeros_like(alpha)
+    lean, flat = rng.uniform(-1.5, 1.5), rng.choice([rng.uniform(0.15, 0.7), rng.uniform(-0.5, -0.1)])
+    # Upwards of the foot by y: to the side by lean * y, and up, or down towards the camera, by flat * y.
+    onto = np.array([[1, -lean, lean * foot[-1]], [0, flat, (1 - flat) * foot[-1]]], np.float32)
+    moved = cv2.warpAffine(alpha, onto, (width, height))
+    blurred = cv2.GaussianBlur(moved, (0, 0), rng.uniform(0.4, 0.012 * max(height, width)))
+    return blurred * rng.uniform(0.3, 0.8)
 
 
 def relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:

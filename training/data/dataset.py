@@ -20,15 +20,15 @@ from .compose import backdrop, compose, crowd, cut_out
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
-    "composite": 0.34,
+    "composite": 0.32,
     "renders": 0.14,
-    "clothing_cc0": 0.11,
-    "ccp_person": 0.07,
-    "caltech101_contours": 0.23,
+    "clothing_cc0": 0.10,
+    "ccp_person": 0.08,
+    "caltech101_contours": 0.22,
     "coco_ccby": 0.02,
     "small_objects_class5": 0.01,
     "trashnet_packaging": 0.03,
-    "grocery_inhand_unlabelled": 0.08,
+    "grocery_inhand_unlabelled": 0.11,
     "empty": 0.05,
 }
 # Shares of the places that a composite's subjects are cut out of.
@@ -39,7 +39,7 @@ SUBJECTS = {
     "caltech101_contours": 0.14,
     "trashnet_packaging": 0.06,
     "small_objects_class5": 0.04,
-    "ccp_person": 0.08,
+    "ccp_person": 0.11,
 }
 OWN_SOURCES, OWN_SUBJECTS = 0.5, 0.5  # the same, of all folders together that are not known by name
 CLEAN_OUTLINES = {"renders", "cutouts_rgba"}

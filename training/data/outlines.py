@@ -57,6 +57,11 @@ def outlines_for(data_folder: str) -> Outlines:
     return read_outlines(FOLDER / f"{data_folder}{SUFFIX}")
 
 
+def second_outlines_for(data_folder: str) -> Outlines:
+    """The second outlines of held-out pictures of the data folder of this name."""
+    return read_outlines(FOLDER / "second" / f"{data_folder}{SUFFIX}")
+
+
 def outlined_mask(path: Path, name: str, size_wh: tuple[int, int]) -> np.ndarray:
     """The mask of picture ``name``, uint8 (H, W), 0 background to 255 subject.
 
