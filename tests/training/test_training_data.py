@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training.data import cache, compose, geometry
+from livecut.training.data import cache, compose, dataset, geometry
 from livecut.training.data.augment import photometric
 from livecut.training.data.catalogue import Item, read_catalogue
 from livecut.training.data.dataset import SceneMaker, to_alpha, to_network
@@ -131,6 +131,21 @@ def test_a_shelf_of_things_stays_background_and_leaves_its_ground_alone(rng):
     assert np.array_equal(ground, before)
     assert all(shelf.shape == ground.shape and shelf.dtype == np.uint8 for shelf in shelves)
     assert all(shelf.max() > 90 for shelf in shelves)
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_a_shelf_may_hold_more_of_the_subject(alike, data_folder, tmp_path, rng, monkeypatch):
+    maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
+    drawn = [np.full((30, 20, 4), value, np.uint8) for value in (80, 160, 240)]
+    shelved = []
+    monkeypatch.setattr(dataset, "CROWDS", 1.0)
+    monkeypatch.setattr(dataset, "ALIKE", alike)
+    monkeypatch.setattr(dataset, "crowd", lambda ground, things, rng: shelved.extend(things) or ground)
+    monkeypatch.setattr(dataset, "compose", lambda ground, subjects, rng: shelved.extend(subjects))
+    monkeypatch.setattr(SceneMaker, "draw_subject", lambda self, rng, left=iter(drawn): next(left))
+    maker._composite((64, 48), rng)
+    values = [int(thing[0, 0, 0]) for thing in shelved]
+    assert values == ([80, 240, 80] if alike else [160, 240, 80])
 
 
 def test_a_close_up_shows_some_subject_and_some_background(rng, monkeypatch):

@@ -46,6 +46,7 @@ CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
 CROWDS = 0.15  # share of composites with a shelf of things behind the subject
+ALIKE = 0.5  # share of shelves that hold more of what the subject is
 MIN_SIDE_PX = 48
 
 
@@ -177,8 +178,10 @@ class SceneMaker:
         background = backdrop(self.draw_behind(rng), frame_wh, rng)
         count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
         if rng.random() < CROWDS:
-            background = crowd(background, [self.draw_subject(rng) for _ in range(2)], rng)
-            count = 1
+            subject, *behind = (self.draw_subject(rng) for _ in range(3))
+            if rng.random() < ALIKE:
+                behind[0] = subject
+            return compose(crowd(background, behind, rng), [subject], rng)
         return compose(background, [self.draw_subject(rng) for _ in range(count)], rng)
 
     def draw_behind(self, rng: np.random.Generator) -> np.ndarray | None:
