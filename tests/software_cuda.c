@@ -2,6 +2,7 @@
  *
  * It lets the real device code run where there is no GPU: signatures, argument bytes, contexts and captures are
  * checked, speed and concurrency are not. Every call but the first few fails without a current context, as CUDA's do.
+ * Calls may come from many threads at once, as those of several sessions do: what is counted is counted atomically.
  * What was taken from a context that is gone is refused and counted, and so is host memory that went with it.
  */
 #include <pthread.h>
@@ -21,11 +22,13 @@ typedef struct { int context, capturing; ops recorded; } stream; /* capturing: 2
 typedef struct { int context; } thing;                           /* an event, a module */
 typedef struct { int context; size_t bytes; } head;              /* 256 bytes before each block */
 
-static int live[KINDS], sticky, integrated, retained;
-static size_t limit = 1u << 30, used;
+static _Atomic int live[KINDS], sticky, retained;
+static _Atomic size_t used;
+static int integrated;
+static size_t limit = 1u << 30;
 static __thread int depth, entered;
 static __thread stream *captured;
-static int now = 1, dangling; /* the context that is there, by number; uses of what went with an earlier one */
+static _Atomic int now = 1, dangling; /* the context that is there, by number; uses of what went with an earlier one */
 static char contexts[256];
 static int the_function;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* the emulated kernels share their memory */
@@ -76,7 +79,8 @@ EXPORT int cuGetErrorString(int code, const char **text) {
 /* -- contexts */
 static void destroy(void) {
     dangling += live[HOST_MEMORY]; /* its pages are gone, and somebody still has them */
-    memset(live, 0, CONTEXTS * sizeof *live), used = 0, now++;
+    for (int kind = 0; kind < CONTEXTS; kind++) live[kind] = 0;
+    used = 0, now++;
 }
 EXPORT int cuDevicePrimaryCtxRetain(HANDLE *context, int device) {
     retained++, live[CONTEXTS] = retained;
@@ -192,8 +196,10 @@ EXPORT int cuModuleGetFunction(HANDLE *function, HANDLE module, const char *name
     entry *found = software_kernel ? software_kernel(name, &bytes) : NULL;
     if (found && module) {
         int i = 0;
+        pthread_mutex_lock(&one_at_a_time);
         while (i < count && kernels[i].run != found) i++;
         if (i == count) kernels[count++] = (kernel){found, bytes};
+        pthread_mutex_unlock(&one_at_a_time);
         return *function = &kernels[i], OK;
     }
     *function = &the_function;

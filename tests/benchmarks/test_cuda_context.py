@@ -62,6 +62,29 @@ def page_locked(device):
         return device.page_locked((4,), np.float32)
 
 
+def test_threads_that_take_and_give_back_at_once_leave_all_memory_free(gpu):
+    device, failed = gpu.open(), []
+
+    def take_and_give_back():
+        try:
+            with device.activate():
+                for _ in range(4000):
+                    device.malloc(1).free()
+        except BackendError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=take_and_give_back) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with device.activate():
+        free, total = device.memory_info()
+    device.close()
+    assert not failed
+    assert free == total
+
+
 def test_a_lost_context_is_not_reset_under_another_session(gpu):
     first, second = gpu.open(), gpu.open()
     array = page_locked(second)
