@@ -116,7 +116,9 @@ def figures(
     blocks = by_second(latency, due - start)
     count = max(1, latency.size)
     written = int(latency.size)
-    firsts = [stream.sink.done[0] for stream in streams if stream.sink.count]
+    first = min(
+        (stream.sink for stream in streams if stream.sink.count), key=lambda sink: sink.done[0], default=None
+    )
     gates = [stream.gate for stream in streams]
     p99 = percentile_interval(blocks, 99) if blocks else None
     data: dict[str, Any] = {
@@ -132,10 +134,8 @@ def figures(
         "shared": shared,
         "start": {
             "session_seconds": list(opening_seconds),
-            "first_frame_seconds": min(firsts) - started if firsts else None,
-            "first_frame_latency_ms": 1e3 * (streams[0].sink.done[0] - streams[0].sink.due[0])
-            if firsts
-            else None,
+            "first_frame_seconds": first.done[0] - started if first else None,
+            "first_frame_latency_ms": 1e3 * (first.done[0] - first.due[0]) if first else None,
         },
         "frames": {key: sum(part["frames"][key] for part in told) for key in told[0]["frames"]},
         "fps": sum(part["fps"] for part in told),
@@ -337,11 +337,7 @@ def find_warnings(
         found.add(Warn.THROTTLED)
     if any(last < first * (1 - CLOCK_DROP) for first, last in window.thirds("mhz").values()):
         found.add(Warn.CLOCKS_DOWN)
-    if (
-        window.seconds >= SLOPE_SECONDS
-        and window.rss_growth_mb() > GROWTH_MB
-        and window.rss_slope_mb_per_hour() > GROWTH_MB_PER_HOUR
-    ):
+    if window.seconds >= SLOPE_SECONDS and window.grows_by(GROWTH_MB, GROWTH_MB_PER_HOUR):
         found.add(Warn.MEMORY_GROWS)
     if not all(gate.passed for gate in gates):
         found.add(Warn.WRONG_OUTPUT)

@@ -91,6 +91,16 @@ def _resident_mb() -> Callable[[], float]:
     return lambda: process.memory_info().rss / 2**20
 
 
+def _growth(values: list[float]) -> float:
+    half = len(values) // 2
+    return max(values[half:]) - max(values[:half]) if half else 0.0
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """An hour's, of values over seconds."""
+    return 3600 * slope([value for _, value in points], [seconds for seconds, _ in points])
+
+
 class Window:
     """The samples between two moments, and what they come to."""
 
@@ -117,14 +127,22 @@ class Window:
 
     def rss_slope_mb_per_hour(self) -> float:
         """How fast resident memory rises, by the median of all pairs of samples."""
-        values = [sample.rss_mb for sample in self.samples]
-        return 3600 * slope(values, [sample.seconds for sample in self.samples])
+        return _slope([(sample.seconds, sample.rss_mb) for sample in self.samples])
 
     def rss_growth_mb(self) -> float:
         """How much higher the peak of its second half is than that of its first."""
-        values = [sample.rss_mb for sample in self.samples]
-        half = len(values) // 2
-        return max(values[half:]) - max(values[:half]) if half else 0.0
+        return _growth([sample.rss_mb for sample in self.samples])
+
+    def grows_by(self, growth_mb: float, mb_per_hour: float) -> bool:
+        """Whether resident memory, or that of a device, rose by more than both."""
+        series = [[(sample.seconds, sample.rss_mb) for sample in self.samples]]
+        for sensor in self._sensors:
+            for points in self._series(sensor.name, "memory_mb").values():
+                series.append([each for each in points if self.start <= each[0] <= self.end])
+        return any(
+            _growth([value for _, value in points]) > growth_mb and _slope(points) > mb_per_hour
+            for points in series
+        )
 
     def watts(self) -> dict[str, dict[str, float]]:
         """Mean power of each rail, by sensor: from its energy counter where it has one."""

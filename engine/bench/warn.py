@@ -52,7 +52,7 @@ _MEANINGS = {
     Warn.THROTTLED: "the processor or GPU said that it slowed down for heat or power: cool it, or publish "
     "this as its steady state",
     Warn.CLOCKS_DOWN: f"clocks ended more than {CLOCK_DROP:.0%} below where they started",
-    Warn.MEMORY_GROWS: f"resident memory rose by more than {GROWTH_MB:g} MB, at more than "
+    Warn.MEMORY_GROWS: f"resident memory, or the GPU's, rose by more than {GROWTH_MB:g} MB, at more than "
     f"{GROWTH_MB_PER_HOUR:g} MB an hour, once warm",
     Warn.BACKEND_CHANGED: "another backend took over during the run: the figures are of both",
     Warn.WRONG_OUTPUT: "outputs differ from the offline reference of the same frames, or none came out: work "

@@ -172,6 +172,10 @@ def rising(counter):
             Warn.CLOCKS_DOWN,
         ),
         ({"sampler": sampler_of(60, rss=lambda moment: 100 + moment / 5)}, Warn.MEMORY_GROWS),
+        (
+            {"sampler": sampler_of(60, *(Reading(memory_mb={"gpu0": 900.0 + n / 5}) for n in range(60)))},
+            Warn.MEMORY_GROWS,
+        ),
         ({"gate": GateReport(checked=3, failed=1)}, Warn.WRONG_OUTPUT),
         ({"before": BackendInfo("other", "test", "fp32", 2)}, Warn.BACKEND_CHANGED),
     ],

@@ -250,6 +250,28 @@ def test_nvml_goes_by_the_variable_where_cuda_cannot_be_asked(visible, names, mo
     assert set(nvml().read().celsius) == {names[0]}
 
 
+def test_nvml_goes_on_without_a_gpu_that_has_fallen_off_its_bus(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    class OneLost(FakeNvml):
+        def __getattr__(self, name):
+            call = super().__getattr__(name)
+            if name != "nvmlDeviceGetHandleByIndex":
+                return call
+
+            def handle(index):
+                if index == 0:
+                    raise self.NVMLError("GPU is lost")
+                return call(index)
+
+            return handle
+
+    assert set(nvml(OneLost()).read().celsius) == {"gpu1"}
+    assert set(nvml(OneLost(), ["0000:60:00.0", "0000:62:00.0"]).read().celsius) == {"gpu2"}
+    with pytest.raises(NotReadable, match="no GPU"):
+        nvml(FakeNvml(refused={"nvmlDeviceGetCount"}))
+
+
 def test_nvml_without_a_gpu_or_a_driver_says_so(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     library = FakeNvml()

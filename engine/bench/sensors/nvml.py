@@ -52,9 +52,10 @@ class Nvml(Sensor):
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:
             raise NotReadable(f"NVML does not start: {error}") from None
-        handles = [
-            self._nvml.nvmlDeviceGetHandleByIndex(index) for index in range(self._nvml.nvmlDeviceGetCount())
-        ]
+        count = self._ask(self._nvml.nvmlDeviceGetCount) or 0
+        # A GPU that has fallen off its bus, or that this user may not see, is no reason to lose the others.
+        found = {index: self._ask(self._nvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)}
+        handles = {index: handle for index, handle in found.items() if handle is not None}
         order = self._by_address(handles, in_cuda()) or self._by_variable(handles)
         if not order:
             self.close()
@@ -62,24 +63,22 @@ class Nvml(Sensor):
         self._visible = {f"gpu{index}": handles[index] for index in order}
         self._in_use = f"gpu{order[0]}"
 
-    def _by_address(self, handles: list[Any], in_cuda: list[str]) -> list[int]:
+    def _by_address(self, handles: dict[int, Any], in_cuda: list[str]) -> list[int]:
         """Numbers of the GPUs that CUDA shows: it puts the fastest first, NVML goes by the bus."""
-        told = [self._ask(self._nvml.nvmlDeviceGetPciInfo, handle) for handle in handles]
-        numbers = {_address(_text(info.busId)): number for number, info in enumerate(told) if info}
+        told = {n: self._ask(self._nvml.nvmlDeviceGetPciInfo, handle) for n, handle in handles.items()}
+        numbers = {_address(_text(info.busId)): number for number, info in told.items() if info}
         return [numbers[at] for at in map(_address, in_cuda) if at in numbers]
 
-    def _by_variable(self, handles: list[Any]) -> list[int]:
+    def _by_variable(self, handles: dict[int, Any]) -> list[int]:
         """Where CUDA cannot be asked: what ``CUDA_VISIBLE_DEVICES`` names, by NVML's numbers; else all."""
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
         if wanted is None:
-            return list(range(len(handles)))
-        uuids = [str(_text(self._ask(self._nvml.nvmlDeviceGetUUID, handle))) for handle in handles]
+            return list(handles)
+        uuids = {n: str(_text(self._ask(self._nvml.nvmlDeviceGetUUID, each))) for n, each in handles.items()}
         order: list[int] = []
         for word in map(str.strip, wanted.split(",")):
             is_uuid = word.startswith("GPU-")  # CUDA takes the beginning of one, too
-            fits = [
-                n for n, uuid in enumerate(uuids) if (uuid.startswith(word) if is_uuid else word == str(n))
-            ]
+            fits = [n for n, uuid in uuids.items() if (uuid.startswith(word) if is_uuid else word == str(n))]
             if not fits:
                 break  # as CUDA does
             order += fits
