@@ -15,15 +15,17 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 from benchmarks.results import MISS, UNSURE, write
 
 from . import page
-from .results import FAILED, NO_DEVICE, NOT_RUN, PASSED, TIMED_OUT, NotRun, Report, whole
+from .results import CRASHED, FAILED, NO_DEVICE, NOT_RUN, PASSED, TIMED_OUT, NotRun, Report, whole
 from .runner import run_stage
-from .stages import STAGES, Stage, stage_named
+from .stages import BUILD_SECONDS, STAGES, Stage, stage_named
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,12 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     settings = {"model": chosen.model, "quick": chosen.quick}
-    reports = run_all(stages, settings)
     described = machine.describe()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    data = whole(reports, described, date, chosen.quick)
-    write(chosen.out / "gpu-check.json", data)
-    page.write(chosen.out, data)
+    data: dict[str, Any] = {}
+
+    def keep(reports: list[Report]) -> None:
+        """What is known so far: a run that is broken off has its results."""
+        data.update(whole(reports, described, date, chosen.quick))
+        write(chosen.out / "gpu-check.json", data)
+        page.write(chosen.out, data)
+
+    reports = run_all(stages, settings, keep)
+    keep(reports)
     print(f"\n{page.headline(data)}\nwritten: {chosen.out}/gpu-check.json, .html, .md")
     if any(report.status not in (PASSED, NOT_RUN) for report in reports):
         return 1
@@ -66,13 +74,25 @@ def main(arguments: list[str] | None = None) -> int:
     return 6 if chosen.gate and missed else 0
 
 
-def run_all(stages: list[Stage], settings: dict[str, object]) -> list[Report]:
-    """Run the stages one after the other, a line each."""
-    reports = []
+def run_all(
+    stages: list[Stage], settings: dict[str, object], keep: Callable[[list[Report]], None]
+) -> list[Report]:
+    """Run the stages one after the other, a line each; ``keep`` gets the reports after each."""
+    reports: list[Report] = []
+    engine: Report | None = None  # what became of it, once that is known
     for stage in stages:
         print(f"{stage.name:14}", end="", flush=True)
-        report = run_stage(stage, settings)
+        if stage.needs_engine and engine and engine.status in (TIMED_OUT, CRASHED):
+            why = f"the stage engine {engine.status}: {engine.reason}"
+            report = Report(stage.name, stage.title, NOT_RUN, why)  # it would only wait for the same again
+        else:
+            first = stage.needs_engine and engine is None  # it may have to build what it needs
+            report = run_stage(
+                stage, settings, limit_seconds=stage.limit_seconds + (BUILD_SECONDS if first else 0)
+            )
+        engine = report if stage.name == "engine" else engine
         reports.append(report)
+        keep(reports)
         detail = report.reason or f"{len(report.checks)} checks, {len(report.figures)} figures"
         print(f"{report.status:11}{report.seconds:7.1f} s  {detail}", flush=True)
     return reports

@@ -19,6 +19,8 @@ from .results import Check, NotRun, Report
 MIB = 1 << 20
 FRAMES = 10_000
 DEVICE_SLACK, HOST_SLACK = 2 * MIB, 16 * MIB
+KEPT_SLACK = 32 * MIB
+"""Drivers, and PyTorch, keep some of what is freed for next time."""
 
 
 def leaks(report: Report, settings: dict[str, Any]) -> None:
@@ -28,28 +30,37 @@ def leaks(report: Report, settings: dict[str, Any]) -> None:
 
     process = psutil.Process()
     with opened(report, settings) as here:
-        here.paths(frames(settings)["1080p"], 3).free()  # what is loaded once and kept is no leak
+        here.paths(frames(settings)["1080p"], 3).free()  # has run: what is loaded once and kept is no leak
         before_paths = here.device.memory_info()[0]
         paths = here.paths(frames(settings)["1080p"], 3)
         try:
             for _ in range(max(10, count // 10)):
                 paths.next()
             paths.drain()
-            free, resident = here.device.memory_info()[0], process.memory_info().rss
-            for _ in range(count):
-                paths.next()
-            paths.drain()
-            lost, grown = free - here.device.memory_info()[0], process.memory_info().rss - resident
+            free, resident = [here.device.memory_info()[0]], [process.memory_info().rss]
+            for _ in range(2):
+                for _ in range(count // 2):
+                    paths.next()
+                paths.drain()
+                free.append(here.device.memory_info()[0])
+                resident.append(process.memory_info().rss)
         finally:
             paths.free()
         kept = before_paths - here.device.memory_info()[0]
+        shared = here.device.integrated
     report.facts["frames"] = count
+    # A leak takes as much from each half. What another program takes or gives back is in one of them.
+    lost = 2 * min(free[0] - free[1], free[1] - free[2])
+    grown = resident[2] - resident[0]
     for what, value, limit in (
         (f"device memory lost in {count} frames, MiB", lost, DEVICE_SLACK),
         (f"host memory grown in {count} frames, MiB", grown, HOST_SLACK),
-        ("device memory kept after everything was freed, MiB", kept, DEVICE_SLACK),
+        ("device memory kept after everything was freed, MiB", kept, KEPT_SLACK),
     ):
-        report.checks.append(Check(what, value <= limit, value / MIB, limit / MIB))
+        if shared and what.startswith("device"):  # it is the whole system's: told, and no verdict
+            report.facts[what] = round(value / MIB, 2)
+        else:
+            report.checks.append(Check(what, value <= limit, value / MIB, limit / MIB))
 
 
 def faults(report: Report, settings: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from livecut.engine.cuda import Device, Graph, Stream, find_gpu, open_device
@@ -81,8 +82,10 @@ def device_ms(
 
     The calls are captured into a graph, so that the device waits for nobody: launching from Python takes
     longer than most kernels run. ``captured`` False queues them one by one, for what cannot be captured.
+    One run goes before each sample, untimed: an idle device would stamp the start at once and then wait for
+    the launch.
     """
-    graph = _captured(stream, call, repeat) if captured else None
+    graph = capture(stream, call, repeat) if captured else None
     start, end = device.event(timing=True), device.event(timing=True)
 
     def run() -> None:
@@ -97,6 +100,7 @@ def device_ms(
         for _ in range(3):
             run()
         for _ in range(count):
+            run()
             stream.record(start)
             run()
             stream.record(end)
@@ -110,7 +114,8 @@ def device_ms(
     return samples
 
 
-def _captured(stream: Stream, call: Callable[[], object], repeat: int) -> Graph:
+def capture(stream: Stream, call: Callable[[], object], repeat: int = 1) -> Graph:
+    """``repeat`` calls as one graph."""
     call()  # what is put off until the first run may not be in a graph
     stream.synchronize()
     stream.begin_capture()
@@ -122,6 +127,27 @@ def _captured(stream: Stream, call: Callable[[], object], repeat: int) -> Graph:
             stream.end_capture().free()
         raise
     return stream.end_capture()
+
+
+def clocks() -> str:
+    """The GPU's clocks, temperature, and what holds it back, as its driver says; empty where it does not."""
+    from livecut.engine.bench.sensors.base import NotReadable, Sensor
+    from livecut.engine.bench.sensors.jetson import Tegra
+    from livecut.engine.bench.sensors.nvml import Nvml
+
+    told: list[str] = []
+    kinds: tuple[type[Sensor], ...] = (Nvml, Tegra)
+    for kind in kinds:
+        try:
+            sensor = kind(Path("/"))
+        except NotReadable:
+            continue
+        reading = sensor.read()
+        sensor.close()
+        told += [f"{name} {mhz:.0f} MHz" for name, mhz in reading.mhz.items()]
+        told += [f"{name} {celsius:.0f} C" for name, celsius in reading.celsius.items()]
+        told += reading.reasons
+    return ", ".join(told)
 
 
 def many(settings: dict[str, Any], count: int) -> int:

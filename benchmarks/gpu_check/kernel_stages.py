@@ -9,6 +9,7 @@ import numpy as np
 from livecut.engine.cuda import Device, Module, Stream
 from livecut.kernels import fit
 from livecut.kernels.cuda import (
+    KERNELS,
     Launch,
     Planes,
     memory_bytes,
@@ -24,7 +25,7 @@ from .copy_stages import FRAMES, bandwidths
 from .gpu import device_ms, gpu, kernels_for, many
 from .host_stages import against_specification
 from .machines import DeviceMachine
-from .results import Report, figure
+from .results import Check, Report, figure
 
 INPUT_WH = (512, 288)
 PATHS = (("BGR", "BGR"), ("NV12", "RGBA"), ("NV12", "I420"), ("NV12", "YUVA420"), ("BGR", "ALPHA"))
@@ -39,6 +40,8 @@ def numerics(report: Report, settings: dict[str, Any]) -> None:
         machine = DeviceMachine(device, module.image)
         try:
             report.checks += against_specification(machine, settings)
+            left = ", ".join(sorted(set(KERNELS) - machine.ran))
+            report.checks.append(Check("every kernel has been run", not left, said=left))
         finally:
             machine.close()
 

@@ -86,6 +86,7 @@ class DeviceMachine:
         self._stream = device.stream()
         self._module = device.load_module(image)
         self._kernels = {name: self._module.kernel(name) for name in KERNELS}
+        self.ran: set[str] = set()  # names of the kernels that were launched
         self._blocks: list[tuple[Any, int]] = []
 
     def take(self, nbytes: int) -> int:
@@ -109,6 +110,7 @@ class DeviceMachine:
     def run(self, launches: Iterable[Launch]) -> None:
         for each in launches:
             kernel = self._kernels[each.kernel]
+            self.ran.add(each.kernel)
             self._stream.launch(kernel, each.grid, each.block, each.arguments, each.shared_bytes)
         guards = self._device.page_locked((len(self._blocks), 2, ALIGNMENT), np.uint8)
         for (before, after), (memory, nbytes) in zip(guards, self._blocks, strict=True):
