@@ -166,6 +166,12 @@ class FrameLane(Lane):
         self._launches(at, scratch)
         return at["input"], at["alpha"]
 
+    def free(self) -> None:
+        try:
+            super().free()
+        finally:
+            self._kernels = {}  # pycuda's functions keep their module loaded
+
     def _on_device(self, device: Device) -> Pointer:
         """Where the finished picture is made. On an integrated GPU too, and copied from there: the memory
         that it leaves the lane in changes, and launches hold addresses."""

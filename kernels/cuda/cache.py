@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+_building = threading.Lock()
+"""Several streams start at once, each on a thread of its own: one builds, the others wait for it."""
 
 
 def folder() -> Path:
@@ -44,12 +48,15 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     if not writable:
         home = Path(tempfile.mkdtemp(prefix="livecut-kernels-"))
     path = home / name
-    if path.is_file():
-        return path
-    partial = home / f".{os.getpid()}-{name}"
-    try:
-        build(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _building:
+        if path.is_file() and path.stat().st_size:  # empty: the machine went down while it was written
+            return path
+        partial = home / f".{os.getpid()}-{name}"
+        try:
+            build(partial)
+            with partial.open("r+b") as written:
+                os.fsync(written.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return path

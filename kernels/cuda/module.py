@@ -67,7 +67,7 @@ def get_module(compute_capability: str, driver: str | None = None) -> CompiledMo
     for make in (_by_nvcc, _by_nvrtc):
         try:
             return make(compute_capability, most)
-        except ValueError as error:
+        except (ValueError, OSError, subprocess.SubprocessError) as error:  # a full disk, an nvcc that hangs
             tried.append(str(error))
     raise ValueError(f"kernels for {compute_capability}: expected a compiler, got none: {'; '.join(tried)}")
 

@@ -48,9 +48,8 @@ class Nvrtc:
             self.path = each
             break
         else:
-            raise ValueError(
-                "NVRTC: expected libnvrtc for this driver, found none; pip install nvidia-cuda-nvrtc"
-            )
+            package = "nvidia-cuda-nvrtc" + (f"-cu{most}" if most in (11, 12) else "")
+            raise ValueError(f"NVRTC: expected libnvrtc for this driver, found none; pip install {package}")
         major, minor = c_int(), c_int()
         self._call("nvrtcVersion", byref(major), byref(minor))
         self.version = (major.value, minor.value)

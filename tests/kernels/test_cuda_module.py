@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -209,6 +211,47 @@ def test_the_cache_builds_once_and_leaves_nothing_half_made(tmp_path, monkeypatc
     for _ in range(2):
         path = cache.cached("thing", lambda at: (calls.append(at), at.write_bytes(b"whole")))
     assert (path.read_bytes(), len(calls)) == (b"whole", 1)
+
+
+def test_threads_that_want_the_same_kernels_build_them_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIVECUT_CACHE", str(tmp_path))
+    builds, found = [], []
+    together = threading.Barrier(4)
+
+    def build(path):
+        builds.append(path)
+        path.write_bytes(b"half")
+        time.sleep(0.05)  # time for another one to take what is there, or to write over it
+        path.write_bytes(b"whole")
+
+    def want():
+        together.wait()
+        found.append(cache.cached("thing", build).read_bytes())
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"whole"] * 4
+    assert len(builds) == 1
+
+
+def test_an_empty_file_in_the_cache_is_built_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIVECUT_CACHE", str(tmp_path))
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "thing").touch()
+    assert cache.cached("thing", lambda at: at.write_bytes(b"whole")).read_bytes() == b"whole"
+
+
+def test_an_nvcc_that_cannot_be_run_leaves_it_to_nvrtc(monkeypatch):
+    def cannot_be_run():
+        raise PermissionError("nvcc: permission denied")
+
+    monkeypatch.setattr(module, "find_nvcc", cannot_be_run)
+    monkeypatch.setattr(nvrtc, "candidates", lambda most=0: iter(()))
+    with pytest.raises(ValueError, match=r"permission denied.*pip install nvidia-cuda-nvrtc-cu12"):
+        get_module("8.6", "12.4")
 
 
 def test_launches_move_at_least_their_floor():
