@@ -288,6 +288,10 @@ class FakeDevice(Device):
         ranges = ([(p, p + n) for p, n in touched] for touched in (reads, writes))
         self._handles[handle].submit(Work(label, run, *ranges))
 
+    def is_capturing(self, handle):
+        """Whether what is queued on that stream goes into a graph."""
+        return self._handles[handle]._captured is not None
+
     def array(self, pointer, shape, dtype):
         """Device memory as an array; for code that runs on the device."""
         return self.memory.array(pointer, shape, dtype)

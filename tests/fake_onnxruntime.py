@@ -96,10 +96,11 @@ class FakeSession:
     def run_with_iobinding(self, binding, options):
         device, names = self._runtime.device, [value.name for value in self.get_outputs()]
         inputs, outputs = dict(binding.inputs), dict(binding.outputs)
+        session = self._session  # of what is queued nothing holds the wrapper
 
         def run():
             feeds = {name: device.array(at, shape, np.float32) for name, (at, shape) in inputs.items()}
-            for name, value in zip(names, self._session.run(names, feeds), strict=True):
+            for name, value in zip(names, session.run(names, feeds), strict=True):
                 device.array(outputs[name][0], value.shape, value.dtype)[...] = value
 
         def ranges(tensors):

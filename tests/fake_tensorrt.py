@@ -125,12 +125,17 @@ class FakeContext:
 
     def __init__(self, engine):
         self.engine, self.addresses, self.shapes, self.sizes = engine, {}, {}, None
+        self.is_captured = False
 
     def set_input_shape(self, name, shape):
         self.shapes[name] = tuple(shape)
         return True
 
     def set_tensor_address(self, name, pointer):
+        if self.is_captured:
+            self.engine.api.device.order.hazard(
+                "a context was changed after a graph had been captured from it"
+            )
         self.addresses[name] = pointer
         return name in self.engine.names
 
@@ -151,6 +156,7 @@ class FakeContext:
             for name, value in zip(engine.outputs, engine.evaluator.run(None, feeds), strict=True):
                 device.array(addresses[name], value.shape, value.dtype)[...] = value
 
+        self.is_captured |= device.is_capturing(handle)
         device.enqueue(
             handle,
             self.label,

@@ -46,6 +46,8 @@ class DeviceBackend(Backend):
     """
 
     batch_pays = True
+    is_lost = False
+    """Whether the device was found to be lost while things were given back."""
 
     def __init__(self, open_device: Callable[[], Device] = open_device) -> None:
         self._open_device = open_device
@@ -83,7 +85,8 @@ class DeviceBackend(Backend):
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         self._manifest, self._size_wh = manifest, size_wh
-        self._device = device = self._open_device()
+        self._device, self.is_lost = self._open_device(), False
+        device = self._device
         with device.activate():
             self._load(device, manifest, precision, threads)
             if self.batch > 1:
@@ -245,24 +248,29 @@ class DeviceBackend(Backend):
                 self._quietly(device.close)
 
     def _give_back(self, device: Device, steps: Iterable[Callable[[], None]]) -> None:
-        """Take every step, whatever one of them raises; also where the device cannot be made active."""
-        rest = iter(steps)
-        try:
-            with device.activate():
-                for step in rest:
-                    self._quietly(step)
-        except Exception as error:
-            self._say(error)
-        for step in rest:
-            self._quietly(step)
+        """Take every step, whatever one of them raises; also where the device cannot be made active.
+
+        Each inside ``activate`` of its own, which hears of it when the device is found to be lost.
+        """
+        for step in steps:
+            begun = False
+            try:
+                with device.activate():
+                    begun = True
+                    step()
+            except Exception as error:  # a library's own too: what else is held must go all the same
+                self._say(error)
+            if not begun:
+                self._quietly(step)
 
     def _quietly(self, give_back: Callable[[], None]) -> None:
         try:
             give_back()
-        except Exception as error:  # a library's own too: what else is held must go all the same
+        except Exception as error:
             self._say(error)
 
     def _say(self, error: Exception) -> None:
         """On a lost device nothing can be given back, and nothing needs to be; else memory may stay taken."""
+        self.is_lost |= isinstance(error, DeviceLost)
         level = logging.DEBUG if isinstance(error, DeviceLost) else logging.WARNING
         log.log(level, "%s: closing: %s", self.name, " ".join(str(error).split()))

@@ -232,10 +232,8 @@ class FrameLane(Lane):
             self.stream.fill(self.memory.smoothing.pointer, 0, SEEN_BYTES)
         self.begins = False
 
-    def _warm_up(self) -> None:
+    def _first_run(self) -> None:
         """The same on memory of its own: frames of the stream may be in flight, and theirs stays as it is."""
-        if self._states is not None:
-            self._states.bind(self.program, 2)
         if not self.memory.work.smooth:
             self._work_with(())
             self.stream.synchronize()

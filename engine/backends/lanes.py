@@ -89,7 +89,8 @@ class Lane:
     shapes : mapping of str to shape
         Of these two.
     make_program : callable
-        Makes the lane's own engine context.
+        Makes an engine context of the lane's own: one, or with state one for each of its two turns. What a
+        graph was captured from must not be bound to anything else afterwards.
     states : DeviceStates, optional
         Of a model with state.
     """
@@ -107,20 +108,28 @@ class Lane:
         self.in_flight = False
         self.graphs: list[Graph] = []
         self._states = states
-        self._turn = -1
+        self._turn = 0
         self._resources = ExitStack()
         try:
             self.stream = self._keep(device.stream())
             self.engine_done, self._done = self._keep(device.event()), self._keep(device.event())
             pointers = self._allocate(device, [shapes[name] for name in names])
-            self.program = self._keep(make_program())
-            for name, pointer in zip(names, pointers, strict=True):
-                self.program.bind(name, pointer)
-            self._warm_up()
+            self._programs: list[Program] = []
+            for turn in range(1 if states is None else 2):
+                self._programs.append(self._keep(make_program()))
+                self._turn = turn
+                for name, pointer in zip(names, pointers, strict=True):
+                    self.program.bind(name, pointer)
+                self._warm_up()
             self._capture()
         except BaseException:
             self._resources.close()
             raise
+
+    @property
+    def program(self) -> Program:
+        """The engine context of the turn at hand."""
+        return self._programs[self._turn]
 
     def _keep(self, resource: Any) -> Any:
         self._resources.callback(resource.free)
@@ -176,9 +185,14 @@ class Lane:
         return self.graphs[0].nodes if self.graphs else 0
 
     def _warm_up(self) -> None:
-        """Engines put work off until their first run, which no graph may hold."""
+        """Engines put work off until their first run, which no graph may hold; on state of its own."""
         if self._states is not None:
             self._states.bind(self.program, 2)
+        self._first_run()
+        if self._states is not None:
+            self._states.bind(self.program, self._turn)
+
+    def _first_run(self) -> None:
         self._work()
         self.stream.synchronize()
 
@@ -189,9 +203,8 @@ class Lane:
             return
         graphs: list[Graph] = []
         try:
-            for turn in range(1 if self._states is None else 2):
-                if self._states is not None:
-                    self._states.bind(self.program, turn)
+            for turn in range(len(self._programs)):
+                self._turn = turn
                 graphs.append(self._keep(captured(self.stream, self._whole)))
         except BackendError as error:
             self.why_no_graph = str(error)
@@ -224,12 +237,10 @@ class Lane:
             if after is not None and after is not self:
                 self.stream.wait(after.engine_done)
             self._begin(turn, is_first)
+        self._turn = turn if self._states is not None else 0
         if self.graphs:
-            self.graphs[turn if self._states is not None else 0].launch(self.stream)
+            self.graphs[self._turn].launch(self.stream)
         else:
-            if self._states is not None and turn != self._turn:
-                self._states.bind(self.program, turn)
-                self._turn = turn
             self._work()
         if chained:
             self.stream.record(self.engine_done)
@@ -259,11 +270,21 @@ class Lane:
 
 
 def captured(stream: Stream, queue: Callable[[], None]) -> Graph:
-    """What ``queue`` queues on ``stream``, as a graph; BackendError if it cannot be captured."""
+    """What ``queue`` queues on ``stream``, as a graph; BackendError if it cannot be captured.
+
+    It is tried twice: another thread that waits for the whole device at that moment, as libraries do while
+    they load, breaks a capture.
+    """
+    with suppress(BackendError):
+        return _captured_once(stream, queue)
+    return _captured_once(stream, queue)
+
+
+def _captured_once(stream: Stream, queue: Callable[[], None]) -> Graph:
     stream.begin_capture()
     try:
         queue()
-    except BackendError:
+    except BaseException:
         with suppress(BackendError):  # the stream leaves the capture, and says again what has been said
             stream.end_capture().free()
         raise

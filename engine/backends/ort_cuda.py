@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import threading
@@ -139,7 +140,11 @@ class OrtCudaBackend(DeviceBackend):
         return _Program(self._runtime, self._session, compute, self._running, device, shapes, outputs)
 
     def _unload(self) -> None:
-        self._session = None
+        session, self._session = self._session, None
+        if self.is_lost and session is not None:
+            # Its destructor frees page-locked memory, and ends the process where the GPU refuses that.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        del session
         if self._compute is not None:
             self._compute.free()
 
@@ -219,7 +224,8 @@ class _Program:
             stream.wait(self._finished)
 
     def free(self) -> None:
-        self._binding = None
+        # The last reference to the session must be the backend's, which lets go of it before its stream.
+        self._binding = self._session = None
         self._ready.free()
         self._finished.free()
 

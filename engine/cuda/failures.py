@@ -39,6 +39,11 @@ _LOST = (
     "gpu is lost",
     "unknown error",
 )
+_NO_MEMORY = (
+    "out of memory",
+    "failed to allocate memory for requested buffer",  # onnxruntime's arena
+    "alloc_failed",  # cuDNN and cuBLAS
+)
 _OLD_DRIVER = (
     "driver version is insufficient",
     "unsupported display driver",
@@ -55,7 +60,7 @@ def from_message(message: str) -> BackendError:
     """The error for a failure that the driver describes as ``message``, in one line with the way out."""
     line = " ".join(message.split())
     words = line.lower()
-    if "out of memory" in words:
+    if any(sign in words for sign in _NO_MEMORY):
         return OutOfDeviceMemory(
             f"the GPU is out of memory: {line}; close other programs on it, or run fewer streams"
         )

@@ -251,6 +251,8 @@ def _configure(
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+    if flag := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
+        config.set_flag(flag)  # TensorRT-RTX: memory taken while it runs is no part of a captured graph
     if precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa are not fp32
     if not api.is_strongly_typed:

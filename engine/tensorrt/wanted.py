@@ -81,6 +81,7 @@ class Wanted:
             "precision": self.precision,
             "shapes": self.shapes,
             **({"batch": self.batch} if self.batch > 1 else {}),
+            **({"captured": True} if self.place.library == "tensorrt_rtx" else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

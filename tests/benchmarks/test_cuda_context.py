@@ -10,9 +10,11 @@ import threading
 
 import numpy as np
 import pytest
+import software_gpu
 
 from benchmarks.gpu_check.ctypes_device import CtypesDevice
 from livecut.engine.errors import BackendError, DeviceLost
+from livecut.engine.manifest import Manifest
 
 HOST_MEMORY = 1  # of software_live
 
@@ -83,6 +85,18 @@ def test_threads_that_take_and_give_back_at_once_leave_all_memory_free(gpu):
     device.close()
     assert not failed
     assert free == total
+
+
+def test_a_loss_that_is_first_noticed_while_closing_is_not_forgotten(gpu, tiny_model):
+    backend = software_gpu.backend_class()(gpu.open)
+    backend.open(Manifest.load(tiny_model), (32, 32), precision="auto", threads=1)
+    gpu.library.software_set(700, 0, ctypes.c_size_t(1 << 30))  # nobody has called anything since
+    backend.close()
+    del backend
+    gc.collect()
+    device = gpu.open()
+    assert works(device), "the context was reset"
+    device.close()
 
 
 def test_a_lost_context_is_not_reset_under_another_session(gpu):

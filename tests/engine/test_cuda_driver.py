@@ -84,6 +84,8 @@ def test_a_library_that_is_no_driver_is_too_old_a_driver():
     ("words", "kind"),
     [
         ("cuMemAlloc failed: out of memory", OutOfDeviceMemory),
+        ("BFCArena: Failed to allocate memory for requested buffer of size 4096", OutOfDeviceMemory),
+        ("CUDNN failure 3: CUDNN_STATUS_ALLOC_FAILED", OutOfDeviceMemory),
         ("cuEventSynchronize failed: an illegal memory access was encountered", DeviceLost),
         ("cuStreamSynchronize failed: unspecified launch failure", DeviceLost),
         ("cuCtxSynchronize failed: uncorrectable ECC error encountered", DeviceLost),

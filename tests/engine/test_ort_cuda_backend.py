@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_frames_come_out_right_and_everything_is_given_back(tiny_model, order, d
     device.order.log.clear()
     gc.collect()
     assert (device.live(), device.hazards) == ({}, [])
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["closed", "lost"])
+def test_the_session_goes_before_its_stream_and_on_a_lost_gpu_never(tiny_stateful_model, is_lost):
+    """Its destructor uses the stream, and where the GPU refuses to free memory it ends the process."""
+    device = FakeDevice()
+    backend = backend_on(device, tiny_stateful_model)
+    buffer, compute, gone = backend.new_buffer(), backend._compute, []
+    weakref.finalize(backend._session, lambda: gone.append(compute in device.taken["streams"]))
+    if is_lost:
+        device.lose()
+    backend.close()
+    gc.collect()
+    assert gone == ([] if is_lost else [True])
+    del buffer
 
 
 @pytest.mark.parametrize("order", ["late", "eager", "random"])

@@ -9,6 +9,7 @@ from fake_cuda import FakeDevice
 from fake_tensorrt import FakeApi
 from frames_in_flight import alpha_of, frame_of, run_frames
 
+from livecut.engine.backends.lanes import captured
 from livecut.engine.backends.tensorrt import Plan, TensorRtBackend
 from livecut.engine.errors import (
     BackendError,
@@ -108,6 +109,25 @@ def test_a_frame_is_one_graph_launch(tiny_model):
     assert (device.stream_calls, device.graph_launches) == (before[0], before[1] + 4)
     assert "one CUDA graph a frame (3 nodes); page-locked copies" in backend.info.details
     backend.close()
+
+
+def test_a_capture_that_another_thread_broke_is_tried_again():
+    device = FakeDevice()
+    tries = []
+    with device.activate():
+        stream, memory = device.stream(), device.malloc(16)
+
+        def queue():
+            tries.append(len(tries))
+            stream.fill(memory.pointer, 0, 16)
+            if len(tries) == 1:
+                raise BackendError("operation failed due to a previous error during capture")
+
+        graph = captured(stream, queue)
+        assert (graph.nodes, tries) == (1, [0, 1])
+        for each in (graph, memory, stream):
+            each.free()
+    assert (device.live(), device.hazards) == ({}, [])
 
 
 def test_where_nothing_can_be_captured_it_launches_and_says_why(tiny_model):

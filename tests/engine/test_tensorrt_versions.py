@@ -73,6 +73,11 @@ def test_only_8_6_is_given_precision_flags(fp16, tmp_path):
     }
 
 
+def test_an_rtx_engine_takes_no_memory_while_it_runs_and_so_can_be_captured(fp16, tmp_path):
+    api, _ = build("rtx", fp16, tmp_path, compute_capability="8.6")
+    assert "REQUIRE_USER_ALLOCATION" in api.trt.fake.config._flags
+
+
 @pytest.mark.parametrize("version", CLASSIC)
 def test_layers_kept_in_fp32_stay_fp32_and_are_named(version, tmp_path):
     source = write_network(tmp_path / "kept.onnx", "fp16", kept=(3,))
