@@ -39,7 +39,7 @@ def test_the_two_sides_of_the_ablation_differ_in_the_discriminator_alone():
     assert alone.adversarial is None
     assert adversarial.adversarial is not None
     assert dataclasses.replace(adversarial, adversarial=None, name=alone.name) == alone
-    assert alone.network == load_config("livecut-s").network
+    assert alone.network == load_config("livecut-s-further").network
 
 
 def test_a_base_is_changed_key_by_key(tmp_path):
