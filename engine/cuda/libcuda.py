@@ -35,7 +35,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuGraphDestroy": (c_void_p,),
 }
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR, INTEGRATED = 75, 76, 18
-# What other threads queue meanwhile does not join a capture; one that waits for the whole device may break it.
+# What other threads queue does not join a capture; one that waits for the whole device may break it.
 _CAPTURE_THREAD_LOCAL = 1
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
