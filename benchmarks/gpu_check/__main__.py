@@ -55,16 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {"model": chosen.model, "quick": chosen.quick}
     described = machine.describe()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    data: dict[str, Any] = {}
 
-    def keep(reports: list[Report]) -> None:
-        """What is known so far: a run that is broken off has its results."""
-        data.update(whole(reports, described, date, chosen.quick))
+    def keep(reports: list[Report]) -> dict[str, Any]:
+        """Write what is known so far: a run that is broken off has its results."""
+        data = whole(reports, described, date, chosen.quick)
         write(chosen.out / "gpu-check.json", data)
         page.write(chosen.out, data)
+        return data
 
     reports = run_all(stages, settings, keep)
-    keep(reports)
+    data = keep(reports)
     print(f"\n{page.headline(data)}\nwritten: {chosen.out}/gpu-check.json, .html, .md")
     if any(report.status not in (PASSED, NOT_RUN) for report in reports):
         return 1
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_all(
-    stages: list[Stage], settings: dict[str, object], keep: Callable[[list[Report]], None]
+    stages: list[Stage], settings: dict[str, object], keep: Callable[[list[Report]], object]
 ) -> list[Report]:
     """Run the stages one after the other, a line each; ``keep`` gets the reports after each."""
     reports: list[Report] = []

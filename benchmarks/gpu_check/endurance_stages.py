@@ -52,12 +52,12 @@ def leaks(report: Report, settings: dict[str, Any]) -> None:
     # A leak takes as much from each half. What another program takes or gives back is in one of them.
     lost = 2 * min(free[0] - free[1], free[1] - free[2])
     grown = resident[2] - resident[0]
-    for what, value, limit in (
-        (f"device memory lost in {count} frames, MiB", lost, DEVICE_SLACK),
-        (f"host memory grown in {count} frames, MiB", grown, HOST_SLACK),
-        ("device memory kept after everything was freed, MiB", kept, KEPT_SLACK),
+    for what, value, limit, is_told in (
+        (f"device memory lost in {count} frames, MiB", lost, DEVICE_SLACK, shared),
+        (f"host memory grown in {count} frames, MiB", grown, HOST_SLACK, False),
+        ("device memory kept after everything was freed, MiB", kept, KEPT_SLACK, shared),
     ):
-        if shared and what.startswith("device"):  # it is the whole system's: told, and no verdict
+        if is_told:  # memory that is the whole system's: a fact, and no verdict
             report.facts[what] = round(value / MIB, 2)
         else:
             report.checks.append(Check(what, value <= limit, value / MIB, limit / MIB))

@@ -85,8 +85,8 @@ class DeviceBackend(Backend):
 
     def open(self, manifest: Manifest, size_wh: tuple[int, int], *, precision: str, threads: int) -> None:
         self._manifest, self._size_wh = manifest, size_wh
-        self._device, self.is_lost = self._open_device(), False
-        device = self._device
+        self._device = device = self._open_device()
+        self.is_lost = False
         with device.activate():
             self._load(device, manifest, precision, threads)
             if self.batch > 1:

@@ -140,11 +140,10 @@ class OrtCudaBackend(DeviceBackend):
         return _Program(self._runtime, self._session, compute, self._running, device, shapes, outputs)
 
     def _unload(self) -> None:
-        session, self._session = self._session, None
-        if self.is_lost and session is not None:
+        if self.is_lost:
             # Its destructor frees page-locked memory, and ends the process where the GPU refuses that.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        del session
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+        self._session = None
         if self._compute is not None:
             self._compute.free()
 

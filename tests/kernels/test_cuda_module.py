@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -216,12 +216,13 @@ def test_the_cache_builds_once_and_leaves_nothing_half_made(tmp_path, monkeypatc
 def test_threads_that_want_the_same_kernels_build_them_once(tmp_path, monkeypatch):
     monkeypatch.setenv("LIVECUT_CACHE", str(tmp_path))
     builds, found = [], []
-    together = threading.Barrier(4)
+    together, meeting = threading.Barrier(4), threading.Barrier(2)
 
     def build(path):
         builds.append(path)
         path.write_bytes(b"half")
-        time.sleep(0.05)  # time for another one to take what is there, or to write over it
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.2)  # two that build at the same time meet here
         path.write_bytes(b"whole")
 
     def want():
