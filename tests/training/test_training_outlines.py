@@ -12,13 +12,14 @@ pytest.importorskip("torch")
 
 from livecut.training import shrink, write_outlined
 from livecut.training.data import cache, outlines
-from livecut.training.data.catalogue import FOLDERS, OUTLINED, read_catalogue
+from livecut.training.data.catalogue import FOLDERS, OUTLINE, OUTLINED, read_catalogue
+from livecut.training.data.dataset import SceneMaker
 from livecut.training.data.holdout import is_validation
 from livecut.training.ledger import build_ledger, with_earlier
 
 SQUARE = [[10, 10], [50, 10], [50, 40], [10, 40]]
 HOLE = [[20, 20], [30, 20], [30, 30], [20, 30]]
-(FOLDER,) = OUTLINED
+FOLDER, *_ = OUTLINED
 
 
 def drawing(size_wh=(72, 56), subject=(SQUARE,), not_subject=()):
@@ -116,6 +117,17 @@ def test_an_outline_takes_the_place_of_a_mask_and_a_bad_mask_is_left_out(data_fo
     packed = cache.pack([after[replaced]], tmp_path / "cache")
     assert not packed.skipped
     assert [packed[0][25, 20, 3], packed[0][5, 5, 3]] == [255, 0]
+
+
+def test_an_outline_is_believed_more_than_the_masks_beside_it(data_folder, drawn, tmp_path):
+    before = [item for item in read_catalogue(data_folder).items if item.folder == "clothing_cc0"]
+    drawn("clothing_cc0", {before[0].image.name: drawing()})
+    pairs = [item for item in read_catalogue(data_folder).items if item.folder == "clothing_cc0"]
+    for pair in pairs:
+        maker = SceneMaker(cache.pack([pair], tmp_path / "cache"))
+        maker.sources = {"clothing_cc0": 1.0}
+        _, _, quality = maker.draw((64, 48), np.random.default_rng(1))
+        assert quality == (OUTLINE if pair.image.name == before[0].image.name else FOLDERS["clothing_cc0"])
 
 
 def test_a_mask_that_is_missing_is_still_named(data_folder, drawn):

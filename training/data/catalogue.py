@@ -8,7 +8,7 @@ from typing import Literal
 
 from .find import find_pairs
 from .holdout import is_validation
-from .outlines import outlines_for
+from .outlines import SUFFIX, outlines_for
 
 Kind = Literal["pair", "cutout", "background", "plate"]
 PICTURES = {".jpg", ".jpeg", ".png"}
@@ -36,8 +36,10 @@ FOLDERS = {
     "trashnet_packaging": Quality(0.95, 0.4),
     "renders": Quality(1.0, 1.0),
 }
-OUTLINED = {"grocery_inhand_unlabelled": Quality(1.0, 0.8)}
+OUTLINED = ("grocery_inhand_unlabelled", "clothing_cc0_unlabelled")
 """Folders of pictures without masks, for some of which ``outlines`` has an outline."""
+OUTLINE = Quality(1.0, 0.8)
+"""Of an outline drawn by eye, whatever its folder's masks are like."""
 OWN = Quality(1.0, 0.5)
 """Of pairs in any other folder."""
 # Composites know their alpha exactly, whatever the mask they were cut out with.
@@ -127,9 +129,11 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
 
 
-def quality_of(folder: str) -> Quality:
-    """How far the masks of a folder's pairs are believed."""
-    return FOLDERS.get(folder) or OUTLINED.get(folder, OWN)
+def quality_of(pair: Item) -> Quality:
+    """How far the mask of a pair is believed."""
+    if pair.mask is not None and pair.mask.suffix == SUFFIX:
+        return OUTLINE
+    return FOLDERS.get(pair.folder, OWN)
 
 
 def _add_pairs(catalogue: Catalogue, folder: Path) -> None:

@@ -29,6 +29,7 @@ SOURCES = {
     "small_objects_class5": 0.01,
     "trashnet_packaging": 0.03,
     "grocery_inhand_unlabelled": 0.11,
+    "clothing_cc0_unlabelled": 0.03,
     "empty": 0.05,
 }
 # Shares of the places that a composite's subjects are cut out of.
@@ -143,10 +144,11 @@ class SceneMaker:
             image = backdrop(self.packed[rng.choice(self.empty)], frame_wh, rng)
             alpha, quality = np.zeros(image.shape[:2], np.uint8), COMPOSITE
         else:
-            rgba = self.packed[rng.choice(self.by_source[source])]
+            index = rng.choice(self.by_source[source])
+            rgba = self.packed[index]
             natural = rgba.shape[1] / rgba.shape[0] * np.exp(rng.normal(0, 0.12))
             crop = geometry.random_crop(rgba, self._frame(input_wh, rng, natural), rng)
-            image, alpha, quality = crop[..., :3], crop[..., 3], quality_of(source)
+            image, alpha, quality = crop[..., :3], crop[..., 3], quality_of(self.packed.items[index])
         image = photometric(np.ascontiguousarray(image), rng)
         image, alpha = geometry.letterbox(image, np.ascontiguousarray(alpha), input_wh)
         return image, alpha, quality
