@@ -59,6 +59,14 @@ def train(
             show_default="the configuration's",
         ),
     ] = None,
+    halfway_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--halfway-to",
+            metavar="RUN|MODEL",
+            help="Start from the mean of the weights of --init and of these: of what that run went on from.",
+        ),
+    ] = None,
     device: Device = "auto",
     workers: Annotated[
         int | None,
@@ -84,9 +92,10 @@ def train(
     the step, saves and stops; --resume goes on. The learning rate follows the clock.
     """
     with training_errors():
+        from ..training.checkpoint import CHECKPOINT
         from ..training.config import adjusted, load_config
         from ..training.device import choose_device, default_workers
-        from ..training.train import CHECKPOINT, Trainer
+        from ..training.train import Trainer
 
         settings, where = load_config(config), choose_device(device)
         makers = default_workers(where, settings.run.workers) if workers is None else workers
@@ -97,6 +106,8 @@ def train(
                 f"{folder} holds a run already: add --resume to go on with it, or choose another --out"
             )
         start = init or (Path(settings.initial) if settings.initial else None)
+        if halfway_to is not None and start is None:
+            raise UsageError("--halfway-to is the other of two: give the first with --init")
         with _bar(settings.name, quiet=quiet) as (say, on_step):
             trainer = Trainer(
                 settings, data, folder, cache or folder / "cache", device=where, say=say, on_step=on_step
@@ -104,7 +115,7 @@ def train(
             if resume:
                 trainer.resume()
             elif start is not None:
-                trainer.start_from(start)
+                trainer.start_from(start, halfway_to)
             with _stopping(trainer) as stopped:
                 trainer.run()
     if stopped:

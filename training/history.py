@@ -30,6 +30,8 @@ def command(config: Mapping[str, Any], run: str, log: Sequence[str]) -> str:
         words.append(f"--init {bundle}")
     elif initial := _last(r" starts from ([^/]+)/", log):
         words.append(f"--init runs/{initial}")
+    if other := halfway_to(log)[0]:
+        words.append(f"--halfway-to {other}")
     words.append(f"--data {DATA}")
     if run != config["name"]:
         words.append(f"--out runs/{run}")
@@ -83,14 +85,23 @@ def amount(counters: Mapping[str, float]) -> str:
 
 
 def began_with(log: Sequence[str]) -> str:
-    """A sentence on the model that a run went on from, if it was one that ships: it may be another by now."""
-    bundle, version = shipped_start(log)
+    """A sentence on the models that a run went on from, if they ship: they may be others by now."""
+    (bundle, version), (other, other_version) = shipped_start(log), halfway_to(log)
+    if other:
+        first = f"`{bundle}` {version}" if bundle else "that run"
+        return f"It began halfway between {first} and `{other}` {other_version}: the mean, weight by weight."
     return f"It began with `{bundle}` {version}, as that shipped." if bundle else ""
 
 
 def shipped_start(log: Sequence[str]) -> tuple[str, str]:
     """The bundle that a run went on from, and its version; both empty if it was none."""
-    bundle, _, version = _last(r" starts from (\S+, version [^:]+):", log).partition(", version ")
+    bundle, _, version = _last(r" starts from (\S+, version [^:,]+)[:,]", log).partition(", version ")
+    return bundle, version
+
+
+def halfway_to(log: Sequence[str]) -> tuple[str, str]:
+    """The bundle whose weights a run began with half of, and its version; both empty if there was none."""
+    bundle, _, version = _last(r", halfway to (\S+, version [^:,]+):", log).partition(", version ")
     return bundle, version
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from .. import kernels
 from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
-from .checkpoint import CheckpointError
+from .checkpoint import CHECKPOINT, CheckpointError
 from .config import SIZES_WH
 from .data.geometry import PAD_VALUE
 from .device import autocast
@@ -212,8 +212,8 @@ def open_predictor(path: Path, device: torch.device | None = None) -> Framed:
         manifest = Manifest.load(path)
         manifest.check_file()
         return onnx_predictor(manifest.model_path, manifest)
-    if (path / "checkpoint.pt").is_file():
-        path = path / "checkpoint.pt"
+    if (path / CHECKPOINT).is_file():
+        path = path / CHECKPOINT
     if not path.is_file():
         raise ValueError(
             f"{path}: no such model; expected a bundle's or a run's folder, an .onnx or a .pt file"

@@ -15,7 +15,9 @@ from torch import nn
 from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
 from ..engine.registry import available_models, load_manifest
+from .checkpoint import CHECKPOINT, CheckpointError, load_checkpoint
 from .model.blocks import ConvBlock
+from .predictors import averaged_network
 
 Weights = dict[str, torch.Tensor]
 Moments = tuple[torch.Tensor, torch.Tensor]
@@ -49,6 +51,49 @@ def bundle_weights(folder: Path) -> tuple[Weights, Manifest]:
     if any(value.dtype == torch.float16 for value in weights.values()):
         raise ModelError(f"{manifest.model_path}: in FP16; train from the bundle's float32 file")
     return weights, manifest
+
+
+def origin_of(start: Path) -> str:
+    """A bundle, or a run, in the words that a log says it in.
+
+    Raises
+    ------
+    CheckpointError, ModelError, ManifestError
+        If it cannot be read.
+    """
+    if (bundle := bundle_at(start)) is not None:
+        # The version, because the bundle of that name may be another one by the time a card says this.
+        place = bundle.resolve()
+        return f"{place.parent.name}/{place.name}, version {load_manifest(bundle).version}"
+    path = start / CHECKPOINT if start.is_dir() else start
+    return f"{path.parent.name}/{path.name}, step {load_checkpoint(path)['counters']['step']}"
+
+
+def mean(start: Path, other: Path) -> Weights:
+    """The mean of the weights of two bundles or runs, folded, by the network's own names.
+
+    Raises
+    ------
+    CheckpointError, ModelError, ManifestError
+        If one cannot be read, or the two are not of one network.
+    """
+    ours, theirs = _folded_at(start), _folded_at(other)
+    shared = agreeing(ours, theirs)
+    if not shared or any(name in theirs for name in ours if name not in shared):
+        raise CheckpointError(
+            f"{other}: of another network than {start}: {len(shared)} of {len(ours)} tensors agree; "
+            "give what that run went on from"
+        )
+    # What a bundle has none of, as the side outputs of training, stays.
+    return {**ours, **{name: (value + theirs[name]) / 2 for name, value in shared.items()}}
+
+
+def _folded_at(start: Path) -> Weights:
+    if (bundle := bundle_at(start)) is not None:
+        return bundle_weights(bundle)[0]
+    network, _ = averaged_network(start / CHECKPOINT if start.is_dir() else start)
+    folded: nn.Module = network.folded()  # type: ignore[operator]
+    return dict(folded.state_dict())
 
 
 def ledger_of(manifest: Manifest) -> dict[str, Any] | None:

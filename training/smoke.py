@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from ..engine.errors import LivecutError, UsageError
+from .checkpoint import CHECKPOINT
 from .config import Config, adjusted, load_config
 from .data.holdout import is_validation
 from .device import choose_device
 from .export_checkpoint import export_checkpoint
-from .train import CHECKPOINT, Trainer
+from .train import Trainer
 
 LICENCE = "Source: made on the spot by livecut.training.smoke\nLicence: CC0-1.0\nCredit: nobody\n"
 PICTURE_WH = (96, 72)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from ..engine.errors import LivecutError
 from . import evaluate, plate_validation, shipped
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .checkpoint import CHECKPOINT, CheckpointError, load_checkpoint, save_checkpoint
 from .config import Config
 from .data.cache import pack
 from .data.catalogue import read_catalogue
@@ -41,7 +41,6 @@ from .record import VALIDATED, Record
 
 LOG_EVERY_STEPS = 50
 MAX_BAD_STEPS = 5  # in a row, before the run is given up
-CHECKPOINT = "checkpoint.pt"
 CALIBRATION_BATCHES = 8
 
 
@@ -136,28 +135,29 @@ class Trainer:
         self.validated: dict[str, float] = {}
         self.stopping = False
 
-    def start_from(self, path: Path) -> None:
+    def start_from(self, path: Path, halfway_to: Path | None = None) -> None:
         """Take the averaged weights of another run, or what ships, where name and shape agree.
 
         Parameters
         ----------
         path : Path
             A run's folder, a checkpoint, a bundle's folder, or the name of a model.
+        halfway_to : Path, optional
+            The same, of what that run went on from: the mean of the two is taken, weight by weight. Most of
+            what a run learns stays, and much of what it forgets meanwhile comes back (Wortsman et al. 2022,
+            "Robust fine-tuning of zero-shot models").
 
         Raises
         ------
         CheckpointError, ModelError, ManifestError
-            If it cannot be read, or is of so different a network that less than half agrees.
+            If it cannot be read, is of so different a network that less than half agrees, or the two are not
+            of one network.
         """
         own = self.network.state_dict()
         if (bundle := shipped.bundle_at(path)) is not None:
-            weights, manifest = shipped.bundle_weights(bundle)
-            taken = shipped.unfolded(self.average, weights, self._some_inputs())
+            folded, manifest = shipped.bundle_weights(bundle)
             self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
             self.ledger = shipped.ledger_of(manifest)
-            # The version, because the bundle of that name may be another one by the time a card says this.
-            place = bundle.resolve()
-            origin = f"{place.parent.name}/{place.name}, version {manifest.version}"
         else:
             path = path / CHECKPOINT if path.is_dir() else path
             state = load_checkpoint(path)
@@ -167,7 +167,12 @@ class Trainer:
                 *state.get("earlier", []),
                 {"name": state["config"]["name"], **state["counters"]},
             ]
-            origin = f"{path.parent.name}/{path.name}, step {state['counters']['step']}"
+        origin = shipped.origin_of(path)
+        if halfway_to is not None:
+            folded = shipped.mean(path, halfway_to)
+            origin += f", halfway to {shipped.origin_of(halfway_to)}"
+        if bundle is not None or halfway_to is not None:
+            taken = shipped.unfolded(self.average, folded, self._some_inputs())
         if 2 * len(taken) < len(own):
             raise CheckpointError(
                 f"{path}: of another network: {len(taken)} of {len(own)} tensors agree; "

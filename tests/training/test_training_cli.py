@@ -59,6 +59,8 @@ def test_mistakes_end_with_one_line_and_the_code_of_their_kind(livecut, tiny_tom
     assert (code, "start without --resume" in said) == (4, True)
     code, said = ends("--config", tiny_toml, "--data", data_folder, "--init", tmp_path / "none.pt")
     assert (code, "no such checkpoint" in said) == (4, True)
+    code, said = ends("--config", tiny_toml, "--data", data_folder, "--halfway-to", "livecut-s")
+    assert (code, "give the first with --init" in said) == (2, True)
     code, said = ends("--config", tiny_toml, "--data", data_folder, "--device", "abacus")
     assert (code, "expected one of auto, cpu, cuda" in said) == (2, True)
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"rubbish")

@@ -113,6 +113,40 @@ def test_a_run_starts_from_what_ships_and_knows_its_history(bundle, tiny_config,
     assert second.step > 0
 
 
+def test_a_run_starts_halfway_between_another_and_what_that_went_on_from(
+    bundle, tiny_config, data_folder, tmp_path
+):
+    folder, _ = bundle
+    second = Trainer(tiny_config, data_folder, tmp_path / "second", tmp_path / "cache")
+    second.start_from(folder)
+    second.run()
+    log = []
+    third = Trainer(tiny_config, data_folder, tmp_path / "third", tmp_path / "cache", say=log.append)
+    third.start_from(tmp_path / "second", folder)
+    ours, (theirs, _) = second.average.folded().state_dict(), shipped.bundle_weights(folder)
+    halfway = third.average.folded().state_dict()
+    moved = 0
+    for name, value in ours.items():
+        expected = (value + theirs[name]) / 2 if name in theirs else value
+        assert torch.allclose(halfway[name], expected, rtol=1e-4, atol=1e-5), name
+        moved += name in theirs and not torch.equal(value, theirs[name])
+    assert moved > 10
+    said = next(line for line in log if "starts from" in line)
+    config = dataclasses.asdict(tiny_config)
+    assert "--init runs/second --halfway-to models/tiny " in history.command(config, "third", [said])
+    assert history.began_with([said]).startswith("It began halfway between that run and `models/tiny` 3.1:")
+    assert [run["name"] for run in third.earlier] == ["tiny", "tiny"]
+
+
+def test_there_is_nothing_halfway_between_two_networks(bundle, tiny_config, data_folder, tmp_path):
+    folder, _ = bundle
+    wider = dataclasses.replace(tiny_config, network={**tiny_config.network, "c32": 88})
+    other = Trainer(wider, data_folder, tmp_path / "wider", tmp_path / "cache")
+    other.run()
+    with pytest.raises(CheckpointError, match=r"tiny: of another network than .*: \d+ of \d+ tensors"):
+        other.start_from(tmp_path / "wider", folder)
+
+
 def test_a_damaged_or_halved_bundle_is_refused(bundle, tiny_config, data_folder, tmp_path):
     folder, _ = bundle
     trainer = Trainer(tiny_config, data_folder, tmp_path / "second", tmp_path / "cache")
