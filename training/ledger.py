@@ -74,6 +74,13 @@ def with_earlier(ledger: dict[str, Any], earlier: dict[str, Any] | None) -> dict
     return merged
 
 
+def of_both(one: dict[str, Any] | None, other: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What two weights were made from whose mean a training begins with: None where one does not say."""
+    if one is None or other is None:
+        return None
+    return with_earlier(one, other) if one and other else one or other
+
+
 def _name(entry: dict[str, Any]) -> str:
     return str(entry["folder"] if "folder" in entry else entry["file"])
 

@@ -107,6 +107,16 @@ def ledger_of(manifest: Manifest) -> dict[str, Any] | None:
     return ledger
 
 
+def ledger_at(start: Path) -> dict[str, Any] | None:
+    """What a bundle, or what a run began with, says it was made from; empty for a run from nothing."""
+    if (bundle := bundle_at(start)) is not None:
+        return ledger_of(load_manifest(bundle))
+    ledger: dict[str, Any] | None = load_checkpoint(start / CHECKPOINT if start.is_dir() else start).get(
+        "ledger", {}
+    )
+    return ledger
+
+
 def agreeing(weights: Weights, own: Weights) -> Weights:
     """Those of ``weights`` whose name and shape are in ``own``, too."""
     return {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}

@@ -32,6 +32,7 @@ from .data.dataset import Batch, SceneMaker, SceneStream, to_alpha, to_network
 from .data.plates import PlateBatch, PlateMaker, PlateStream
 from .device import describe, prepare
 from .initial import locate
+from .ledger import of_both
 from .model.build import build_network
 from .model.pretrained import load_encoder
 from .objectives import Step, make_objective
@@ -171,6 +172,7 @@ class Trainer:
         if halfway_to is not None:
             folded = shipped.mean(path, halfway_to)
             origin += f", halfway to {shipped.origin_of(halfway_to)}"
+            self.ledger = of_both(self.ledger, shipped.ledger_at(halfway_to))
         if bundle is not None or halfway_to is not None:
             taken = shipped.unfolded(self.average, folded, self._some_inputs())
         if 2 * len(taken) < len(own):

@@ -16,6 +16,7 @@ from livecut.engine.errors import ModelError
 from livecut.training import history, shipped
 from livecut.training.checkpoint import CheckpointError
 from livecut.training.export_checkpoint import export_checkpoint
+from livecut.training.ledger import of_both
 from livecut.training.model.build import build_network
 from livecut.training.train import Trainer
 
@@ -136,6 +137,18 @@ def test_a_run_starts_halfway_between_another_and_what_that_went_on_from(
     assert "--init runs/second --halfway-to models/tiny " in history.command(config, "third", [said])
     assert history.began_with([said]).startswith("It began halfway between that run and `models/tiny` 3.1:")
     assert [run["name"] for run in third.earlier] == ["tiny", "tiny"]
+
+
+def test_halfway_is_made_from_what_both_were_made_from(bundle, tiny_config, data_folder, tmp_path):
+    folder, first = bundle
+    third = Trainer(tiny_config, data_folder, tmp_path / "third", tmp_path / "cache")
+    third.start_from(tmp_path / "first", folder)
+    sources = [entry["folder"] for entry in third.ledger["data"]]
+    assert "clothing_cc0" in sources
+    assert first.ledger == {}
+    own = {**third.ledger, "data": [{"folder": "mine"}]}
+    assert [entry["folder"] for entry in of_both(own, third.ledger)["data"]] == ["mine", *sources]
+    assert of_both(own, None) is of_both(None, own) is None
 
 
 def test_there_is_nothing_halfway_between_two_networks(bundle, tiny_config, data_folder, tmp_path):
