@@ -95,14 +95,12 @@ def began_with(log: Sequence[str]) -> str:
 
 def shipped_start(log: Sequence[str]) -> tuple[str, str]:
     """The bundle that a run went on from, and its version; both empty if it was none."""
-    bundle, _, version = _last(r" starts from (\S+, version [^:,]+)[:,]", log).partition(", version ")
-    return bundle, version
+    return _bundle_after(" starts from", log)
 
 
 def halfway_to(log: Sequence[str]) -> tuple[str, str]:
     """The bundle whose weights a run began with half of, and its version; both empty if there was none."""
-    bundle, _, version = _last(r", halfway to (\S+, version [^:,]+):", log).partition(", version ")
-    return bundle, version
+    return _bundle_after(", halfway to", log)
 
 
 def device_of(log: Sequence[str]) -> str:
@@ -124,6 +122,11 @@ def earlier_runs(earlier: Sequence[Mapping[str, Any]], counters: Mapping[str, fl
         + "\n".join(lines)
         + "\n"
     )
+
+
+def _bundle_after(words: str, log: Sequence[str]) -> tuple[str, str]:
+    bundle, _, version = _last(rf"{words} (\S+, version [^:,]+)[:,]", log).partition(", version ")
+    return bundle, version
 
 
 def _last(pattern: str, log: Sequence[str]) -> str:

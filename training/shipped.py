@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,47 +54,79 @@ def bundle_weights(folder: Path) -> tuple[Weights, Manifest]:
     return weights, manifest
 
 
-def origin_of(start: Path) -> str:
-    """A bundle, or a run, in the words that a log says it in.
+@dataclass(frozen=True)
+class Start:
+    """The weights that a training can begin with: a run's averaged ones, or a bundle's.
+
+    Attributes
+    ----------
+    path : Path
+        The bundle as it was asked for, or the run's checkpoint.
+    weights : dict
+        By the network's own names; those of a bundle are folded.
+    is_bundle : bool
+    origin : str
+        Which they are, in the words of a log.
+    earlier : list of dict
+        The runs that led to them, oldest first: name, steps, pictures, seconds.
+    ledger : dict or None
+        What they were made from; empty for a run from nothing, None where a bundle does not say.
+    """
+
+    path: Path
+    weights: Weights
+    is_bundle: bool
+    origin: str
+    earlier: list[dict[str, Any]]
+    ledger: dict[str, Any] | None
+
+    def folded(self) -> Weights:
+        """The weights as a bundle has them, by the network's own names."""
+        if self.is_bundle:
+            return self.weights
+        network, _ = averaged_network(self.path)
+        folded: nn.Module = network.folded()  # type: ignore[operator]
+        return dict(folded.state_dict())
+
+    def halfway_to(self, other: Start) -> Weights:
+        """The mean of these weights and of ``other``'s, folded, by the network's own names.
+
+        Raises
+        ------
+        CheckpointError
+            If the two are not of one network.
+        """
+        ours, theirs = self.folded(), other.folded()
+        shared = agreeing(ours, theirs)
+        if not shared or any(name in theirs for name in ours if name not in shared):
+            raise CheckpointError(
+                f"{other.path}: of another network than {self.path}: {len(shared)} of {len(ours)} tensors "
+                "agree; give what that run went on from"
+            )
+        # What a bundle has none of, as the side outputs of training, stays.
+        return {**ours, **{name: (value + theirs[name]) / 2 for name, value in shared.items()}}
+
+
+def read_start(path: Path) -> Start:
+    """What ``path`` is: a run's folder, a checkpoint, a bundle's folder, or the name of a model.
 
     Raises
     ------
     CheckpointError, ModelError, ManifestError
         If it cannot be read.
     """
-    if (bundle := bundle_at(start)) is not None:
+    if (bundle := bundle_at(path)) is not None:
+        weights, manifest = bundle_weights(bundle)
         # The version, because the bundle of that name may be another one by the time a card says this.
         place = bundle.resolve()
-        return f"{place.parent.name}/{place.name}, version {load_manifest(bundle).version}"
-    path = start / CHECKPOINT if start.is_dir() else start
-    return f"{path.parent.name}/{path.name}, step {load_checkpoint(path)['counters']['step']}"
-
-
-def mean(start: Path, other: Path) -> Weights:
-    """The mean of the weights of two bundles or runs, folded, by the network's own names.
-
-    Raises
-    ------
-    CheckpointError, ModelError, ManifestError
-        If one cannot be read, or the two are not of one network.
-    """
-    ours, theirs = _folded_at(start), _folded_at(other)
-    shared = agreeing(ours, theirs)
-    if not shared or any(name in theirs for name in ours if name not in shared):
-        raise CheckpointError(
-            f"{other}: of another network than {start}: {len(shared)} of {len(ours)} tensors agree; "
-            "give what that run went on from"
-        )
-    # What a bundle has none of, as the side outputs of training, stays.
-    return {**ours, **{name: (value + theirs[name]) / 2 for name, value in shared.items()}}
-
-
-def _folded_at(start: Path) -> Weights:
-    if (bundle := bundle_at(start)) is not None:
-        return bundle_weights(bundle)[0]
-    network, _ = averaged_network(start / CHECKPOINT if start.is_dir() else start)
-    folded: nn.Module = network.folded()  # type: ignore[operator]
-    return dict(folded.state_dict())
+        origin = f"{place.parent.name}/{place.name}, version {manifest.version}"
+        runs = [dict(run) for run in manifest.extra.get("trained", [])]
+        return Start(path, weights, True, origin, runs, ledger_of(manifest))
+    path = path / CHECKPOINT if path.is_dir() else path
+    state = load_checkpoint(path)
+    origin = f"{path.parent.name}/{path.name}, step {state['counters']['step']}"
+    runs = [*state.get("earlier", []), {"name": state["config"]["name"], **state["counters"]}]
+    return Start(path, state["average"], False, origin, runs, state.get("ledger", {}))
 
 
 def ledger_of(manifest: Manifest) -> dict[str, Any] | None:
@@ -104,16 +137,6 @@ def ledger_of(manifest: Manifest) -> dict[str, Any] | None:
         ledger: dict[str, Any] = json.loads((manifest.folder / manifest.ledger).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return ledger
-
-
-def ledger_at(start: Path) -> dict[str, Any] | None:
-    """What a bundle, or what a run began with, says it was made from; empty for a run from nothing."""
-    if (bundle := bundle_at(start)) is not None:
-        return ledger_of(load_manifest(bundle))
-    ledger: dict[str, Any] | None = load_checkpoint(start / CHECKPOINT if start.is_dir() else start).get(
-        "ledger", {}
-    )
     return ledger
 
 

@@ -155,29 +155,21 @@ class Trainer:
             of one network.
         """
         own = self.network.state_dict()
-        if (bundle := shipped.bundle_at(path)) is not None:
-            folded, manifest = shipped.bundle_weights(bundle)
-            self.earlier = [dict(run) for run in manifest.extra.get("trained", [])]
-            self.ledger = shipped.ledger_of(manifest)
-        else:
-            path = path / CHECKPOINT if path.is_dir() else path
-            state = load_checkpoint(path)
-            taken = shipped.agreeing(state["average"], own)
-            self.ledger = state.get("ledger", {})
-            self.earlier = [
-                *state.get("earlier", []),
-                {"name": state["config"]["name"], **state["counters"]},
-            ]
-        origin = shipped.origin_of(path)
+        start = shipped.read_start(path)
+        weights, is_folded, origin = start.weights, start.is_bundle, start.origin
+        self.earlier, self.ledger = start.earlier, start.ledger
         if halfway_to is not None:
-            folded = shipped.mean(path, halfway_to)
-            origin += f", halfway to {shipped.origin_of(halfway_to)}"
-            self.ledger = of_both(self.ledger, shipped.ledger_at(halfway_to))
-        if bundle is not None or halfway_to is not None:
-            taken = shipped.unfolded(self.average, folded, self._some_inputs())
+            other = shipped.read_start(halfway_to)
+            weights, is_folded = start.halfway_to(other), True
+            origin += f", halfway to {other.origin}"
+            self.ledger = of_both(start.ledger, other.ledger)
+        if is_folded:
+            taken = shipped.unfolded(self.average, weights, self._some_inputs())
+        else:
+            taken = shipped.agreeing(weights, own)
         if 2 * len(taken) < len(own):
             raise CheckpointError(
-                f"{path}: of another network: {len(taken)} of {len(own)} tensors agree; "
+                f"{start.path}: of another network: {len(taken)} of {len(own)} tensors agree; "
                 "start from a run of this configuration's network"
             )
         for network in (self.network, self.average):
