@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from livecut.training.data import cache, compose, dataset, geometry
 from livecut.training.data.augment import photometric
+from livecut.training.data.cartons import LONGEST_PX, carton
 from livecut.training.data.catalogue import Item, read_catalogue
 from livecut.training.data.dataset import SceneMaker, to_alpha, to_network
 from livecut.training.data.holdout import is_validation
@@ -133,11 +134,64 @@ def test_a_shelf_of_things_stays_background_and_leaves_its_ground_alone(rng):
     assert all(shelf.max() > 90 for shelf in shelves)
 
 
+def test_a_group_holds_each_of_its_things(rng):
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    things = [np.full((60, 40, 4), (*colour, 255), np.uint8) for colour in colours]
+    group = compose.line_up(things, rng)
+    assert set(np.unique(group[..., 3])) == {0, 255}
+    shown = group[group[..., 3] == 255][:, :3] > 100
+    assert [(shown == (np.array(colour) > 100)).all(1).any() for colour in colours] == [True] * 3
+    assert shown.any(1).all()  # no black of the canvas
+
+
+def test_a_group_is_of_one_kind(data_folder, tmp_path, rng, monkeypatch):
+    maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
+    kinds = []
+    drawn = np.full((30, 20, 4), 200, np.uint8)
+    monkeypatch.setattr(dataset, "GROUPS", 1.0)
+    monkeypatch.setattr(SceneMaker, "draw_subject", lambda self, rng, kind: kinds.append(kind) or drawn)
+    monkeypatch.setattr(dataset, "compose", lambda ground, subjects, rng: subjects)
+    for _ in range(6):
+        kinds.clear()
+        assert len(maker._composite((64, 48), rng)) == 1
+        assert len(kinds) >= 2
+        assert len(set(kinds)) == 1
+
+
+def test_a_long_thing_may_run_out_of_the_frame(rng, monkeypatch):
+    monkeypatch.setattr(geometry, "CLOSE_UPS", 0.0)
+    seen = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(compose, "RUN_OUT", share)
+        placed = [compose.place(np.full((20, 120, 4), 255, np.uint8), (64, 64), 1, rng) for _ in range(40)]
+        seen.append(np.mean([(thing[..., 3] > 127).mean() for thing in placed]))
+    assert seen[1] > 1.5 * seen[0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_carton_s_outline_does_not_depend_on_its_print(seed, rng):
+    one, other = (
+        carton(picture, np.random.default_rng(seed))
+        for picture in (np.zeros((90, 120, 3), np.uint8), rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    )
+    assert np.array_equal(one[..., 3], other[..., 3])
+    assert one.dtype == np.uint8
+    sides = cv2.boundingRect((one[..., 3] > 127).astype(np.uint8))[2:]
+    assert max(sides) == pytest.approx(LONGEST_PX, abs=3)
+    outlines, _ = cv2.findContours(
+        (one[..., 3] > 127).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
+    assert len(outlines) == 1  # one piece, without a hole
+    hull = cv2.contourArea(cv2.convexHull(outlines[0]))
+    assert cv2.contourArea(outlines[0]) > 0.98 * hull  # a box seen from anywhere is convex
+
+
 @pytest.mark.parametrize("alike", [0.0, 1.0])
 def test_a_shelf_may_hold_more_of_the_subject(alike, data_folder, tmp_path, rng, monkeypatch):
     maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
     drawn = [np.full((30, 20, 4), value, np.uint8) for value in (80, 160, 240)]
     shelved = []
+    monkeypatch.setattr(dataset, "GROUPS", 0.0)
     monkeypatch.setattr(dataset, "CROWDS", 1.0)
     monkeypatch.setattr(dataset, "ALIKE", alike)
     monkeypatch.setattr(dataset, "crowd", lambda ground, things, rng: shelved.extend(things) or ground)

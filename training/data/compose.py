@@ -14,6 +14,9 @@ SHADED, CAST = 0.6, 0.35  # share of subjects with a shadow, and of these with a
 HELD = 0.22  # share of composites whose last subject a hand holds
 PROPS = 0.06  # share with something narrow, a rod or a tag, before it
 REFLECTIONS = 0.12  # share of subjects that stand on something that shines
+RUN_OUT = 0.3  # share of single subjects that may fill the frame's other side, too, and run out of it
+STUDIO = 0.25  # share of drawn backgrounds that are nearly white
+GROUP_PX = 256  # height of a group
 
 
 def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
@@ -94,6 +97,40 @@ def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.G
             place_at[...] = over(place_at, shown[..., :3], shown[..., 3].astype(np.float32) / 255)
     dim = cv2.convertScaleAbs(image, alpha=rng.uniform(0.55, 1.0))
     return cv2.GaussianBlur(dim, (0, 0), rng.uniform(0.7, 2.5))
+
+
+def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """``things`` beside each other, overlapping in part, as one subject: a group.
+
+    Parameters
+    ----------
+    things : sequence of ndarray of uint8, shape (h, w, 4)
+        From ``cut_out``.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 4)
+        They stand on about one line and are about equally tall.
+    """
+    shown: list[tuple[int, int, np.ndarray]] = []
+    left = 0
+    for thing in things:
+        tall = int(GROUP_PX * rng.uniform(0.75, 1.0))
+        wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
+        small = cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
+        small[..., :3] = cv2.convertScaleAbs(small[..., :3], alpha=rng.uniform(0.85, 1.1))
+        shown.append((left, int((GROUP_PX - tall) * rng.uniform(0.6, 1.0)), small))
+        left += max(1, round(wide * rng.uniform(0.5, 1.05)))
+    group: np.ndarray = np.zeros(
+        (GROUP_PX, max(left + thing.shape[1] for left, _, thing in shown), 4), np.uint8
+    )
+    for number in rng.permutation(len(shown)):
+        left, top, thing = shown[number]
+        at = group[top : top + thing.shape[0], left : left + thing.shape[1]]
+        cover = thing[..., 3].astype(np.float32) / 255
+        at[..., :3] = over(at[..., :3], thing[..., :3], np.where(at[..., 3] == 0, 1.0, cover))
+        at[..., 3] = np.maximum(at[..., 3], thing[..., 3])
+    return group
 
 
 def compose(
@@ -197,7 +234,9 @@ def _softened(alpha: np.ndarray, sigma_px: float) -> np.ndarray:
 def place(subject: np.ndarray, size_wh: tuple[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
     """Scale, turn, tilt and move one subject onto an empty canvas of ``size_wh``; uint8 (H, W, 4)."""
     height, width = subject.shape[:2]
-    fit = min(size_wh[0] / width, size_wh[1] / height)
+    fit, cover = sorted((size_wh[0] / width, size_wh[1] / height))
+    if count == 1 and rng.random() < RUN_OUT:  # long things, and people in a wide picture, are seen in part
+        fit *= min(cover / fit, 4.0) ** rng.random()
     close_up = count == 1 and rng.random() < geometry.CLOSE_UPS
     scale = fit * (
         rng.uniform(1.0, 1.9) if close_up else rng.uniform(*((0.3, 0.95) if count == 1 else (0.22, 0.65)))
@@ -260,8 +299,12 @@ def relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.ra
 
 def _drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     width, height = size_wh
-    first = np.clip(rng.choice([rng.uniform(0, 255, 3), np.full(3, rng.uniform(60, 250))]), 0, 255)
-    second = np.clip(first + rng.normal(0, 45, 3), 0, 255)
+    studio = rng.random() < STUDIO
+    if studio:
+        first = np.full(3, rng.uniform(225, 255))
+    else:
+        first = np.clip(rng.choice([rng.uniform(0, 255, 3), np.full(3, rng.uniform(60, 250))]), 0, 255)
+    second = np.clip(first + rng.normal(0, 6 if studio else 45, 3), 0, 255)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * x / width + np.sin(angle) * y / height

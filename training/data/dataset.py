@@ -15,8 +15,9 @@ from ..config import Stage
 from . import geometry
 from .augment import photometric
 from .cache import Packed
+from .cartons import carton
 from .catalogue import COMPOSITE, Quality, quality_of
-from .compose import backdrop, compose, crowd, cut_out
+from .compose import backdrop, compose, crowd, cut_out, line_up
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
@@ -41,13 +42,15 @@ SUBJECTS = {
     "trashnet_packaging": 0.06,
     "small_objects_class5": 0.04,
     "ccp_person": 0.11,
+    "cartons": 0.10,
 }
 OWN_SOURCES, OWN_SUBJECTS = 0.5, 0.5  # the same, of all folders together that are not known by name
-CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
+CLEAN_OUTLINES = {"renders", "cutouts_rgba", "cartons"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
 CROWDS = 0.15  # share of composites with a shelf of things behind the subject
 ALIKE = 0.5  # share of shelves that hold more of what the subject is
+GROUPS = 0.12  # share of composites with a group of things of one kind for the subject
 MIN_SIDE_PX = 48
 
 
@@ -122,8 +125,9 @@ class SceneMaker:
         sources = SOURCES | _shared(OWN_SOURCES, own)
         subjects = SUBJECTS | _shared(OWN_SUBJECTS, own)
         self.sources = _normalised({name: share for name, share in sources.items() if name in present})
+        drawn = {"cartons"} if self.photos and self.by_source else set()
         self.subjects = _normalised(
-            {name: share for name, share in subjects.items() if name in self.by_source}
+            {name: share for name, share in subjects.items() if name in {*self.by_source, *drawn}}
         )
         self.pairs = _normalised({name: sources[name] for name in self.by_source if name in sources})
         if not self.subjects:
@@ -178,6 +182,10 @@ class SceneMaker:
         self, frame_wh: tuple[int, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         background = backdrop(self.draw_behind(rng), frame_wh, rng)
+        if rng.random() < GROUPS:
+            kind = _pick(self.subjects, rng)
+            group = line_up([self.draw_subject(rng, kind) for _ in range(int(rng.integers(2, 6)))], rng)
+            return compose(background, [group], rng)
         count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
         if rng.random() < CROWDS:
             subject, *behind = (self.draw_subject(rng) for _ in range(3))
@@ -195,9 +203,14 @@ class SceneMaker:
             return self.packed[rng.choice(self.plates)]
         return None
 
-    def draw_subject(self, rng: np.random.Generator) -> np.ndarray:
-        """A subject cut out of its picture, uint8 (h, w, 4)."""
-        folder = _pick(self.subjects, rng)
+    def draw_subject(self, rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
+        """A subject cut out of its picture, or a drawn carton, uint8 (h, w, 4).
+
+        ``kind`` is a key of ``subjects``; None: any, by their shares.
+        """
+        folder = kind or _pick(self.subjects, rng)
+        if folder == "cartons":
+            return carton(self.packed[rng.choice(self.photos)][..., :3], rng)
         rgba = self.packed[rng.choice(self.by_source[folder])]
         return cut_out(rgba, tighten=folder not in CLEAN_OUTLINES)
 
