@@ -12,7 +12,8 @@ from .data.outlines import outlines_for
 from .initial import PACKAGE, package_statement
 
 LICENCE_FILE = "LICENCE.txt"
-OUTLINES_LICENCE = "Apache-2.0, drawn for livecut on the pictures themselves"
+OUTLINES_LICENCE = "Apache-2.0; where an outline began with a folder's mask, that folder's licence as well"
+OUTLINES_ORIGIN = "drawn by eye, or begun with the folder's mask or a livecut-m's answer and corrected by eye"
 # What the rendered scenes were made from.
 BEHIND_RENDERS = ("models3d", "envmaps")
 FIELDS = {
@@ -43,7 +44,11 @@ def build_ledger(data: Path, folders: Iterable[str], initial_weights: Iterable[s
         "format": 1,
         "initial_weights": [_initial(data, name) for name in initial_weights],
         "data": sources,
-        "outlines": {"licence": OUTLINES_LICENCE, "pictures": _outlined(folders)},
+        "outlines": {
+            "licence": OUTLINES_LICENCE,
+            "origin": OUTLINES_ORIGIN,
+            "pictures": _outlined(folders),
+        },
     }
 
 

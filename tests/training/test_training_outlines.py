@@ -155,6 +155,7 @@ def test_the_ledger_says_whose_masks_were_drawn(data_folder, drawn, inhand):
     ledger = build_ledger(data_folder, read_catalogue(data_folder).folders, [])
     assert ledger["outlines"]["pictures"] == {"clothing_cc0": 1, FOLDER: 3}
     assert "Apache-2.0" in ledger["outlines"]["licence"]
+    assert "begun with" in ledger["outlines"]["origin"]
     assert FOLDER in [entry["folder"] for entry in ledger["data"]]
 
 
