@@ -16,10 +16,7 @@ SIZES_WH = ((512, 288), (448, 320), (384, 384), (320, 448), (288, 512))
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Warm-up and cosine over one of ``OPTIMISERS``. Shares are of ``learning_rate``.
-
-    What learns at ``encoder_share`` of it are the weights whose names begin with one of ``slow``.
-    """
+    """Warm-up and cosine over one of ``OPTIMISERS``. Shares are of ``learning_rate``."""
 
     learning_rate: float
     encoder_share: float
@@ -31,7 +28,6 @@ class Optimiser:
     kind: str = "adamw"
     momentum: float = 0.9
     """Of ``sgd`` only."""
-    slow: list[str] = field(default_factory=lambda: ["encoder."])
 
 
 @dataclass(frozen=True)

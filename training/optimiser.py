@@ -30,17 +30,17 @@ def freeze(network: nn.Module, learns: Sequence[str]) -> None:
 def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD over the network's weights; each group's ``full`` is its full learning rate.
 
-    Weights whose name begins with one of ``slow``, by default the encoder's, learn at ``encoder_share``.
+    The encoder's weights learn at ``encoder_share`` of the rate.
     """
-    slow: list[nn.Parameter] = []
+    encoder: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            (slow if name.startswith(tuple(settings.slow)) else rest).append(parameter)
+            (encoder if name.startswith("encoder.") else rest).append(parameter)
     rate = settings.learning_rate
     groups = [
         {"params": parameters, "full": full}
-        for parameters, full in ((slow, rate * settings.encoder_share), (rest, rate))
+        for parameters, full in ((encoder, rate * settings.encoder_share), (rest, rate))
         if parameters
     ]
     decay = settings.weight_decay
