@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..engine.session import Session
     from ..training.predictors import Predictor
 
-RUN = "checkpoint.pt"
-
 
 @dataclass
 class Judged:
@@ -65,8 +63,10 @@ def bare_cut(predict: Predictor) -> Callable[[Picture], np.ndarray]:
 
 def is_loose(model: str) -> bool:
     """Whether ``model`` is a network without a bundle: a file, or the folder of a run."""
+    from ..training.config import CHECKPOINT
+
     path = Path(model).expanduser()
-    return path.is_file() or ((path / RUN).is_file() and not (path / "manifest.json").is_file())
+    return path.is_file() or ((path / CHECKPOINT).is_file() and not (path / "manifest.json").is_file())
 
 
 @contextmanager

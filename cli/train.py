@@ -92,8 +92,7 @@ def train(
     the step, saves and stops; --resume goes on. The learning rate follows the clock.
     """
     with training_errors():
-        from ..training.checkpoint import CHECKPOINT
-        from ..training.config import adjusted, load_config
+        from ..training.config import CHECKPOINT, adjusted, load_config
         from ..training.device import choose_device, default_workers
         from ..training.train import Trainer
 

@@ -11,8 +11,6 @@ import torch
 from ..engine.errors import ModelError
 
 FORMAT = 1
-CHECKPOINT = "checkpoint.pt"
-"""In a run's folder."""
 
 
 class CheckpointError(ModelError):

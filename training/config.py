@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
+CHECKPOINT = "checkpoint.pt"  # in a run's folder; here, for what must not import torch
 METHODS = ("matting", "plate", "article")
 OPTIMISERS = ("adamw", "adam", "sgd")
 # The sizes (width, height) the engine offers; a picture goes to the one whose shape is nearest.

@@ -13,8 +13,8 @@ from torch import nn
 from .. import kernels
 from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
-from .checkpoint import CHECKPOINT, CheckpointError
-from .config import SIZES_WH
+from .checkpoint import CheckpointError
+from .config import CHECKPOINT, SIZES_WH
 from .data.geometry import PAD_VALUE
 from .device import autocast
 from .model.build import build_network

@@ -16,7 +16,8 @@ from torch import nn
 from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
 from ..engine.registry import available_models, load_manifest
-from .checkpoint import CHECKPOINT, CheckpointError, load_checkpoint
+from .checkpoint import CheckpointError, load_checkpoint
+from .config import CHECKPOINT
 from .model.blocks import ConvBlock
 from .predictors import averaged_network
 

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 
 from ..engine.errors import LivecutError, UsageError
-from .checkpoint import CHECKPOINT
-from .config import Config, adjusted, load_config
+from .config import CHECKPOINT, Config, adjusted, load_config
 from .data.holdout import is_validation
 from .device import choose_device
 from .export_checkpoint import export_checkpoint

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from ..engine.errors import LivecutError
 from . import evaluate, plate_validation, shipped
-from .checkpoint import CHECKPOINT, CheckpointError, load_checkpoint, save_checkpoint
-from .config import Config
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .config import CHECKPOINT, Config
 from .data.cache import pack
 from .data.catalogue import read_catalogue
 from .data.clips import ClipMaker, ClipStream

@@ -46,9 +46,9 @@ def carton(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     quads = (quads - low) * (LONGEST_PX / (high - low).max()) + 4
     width, height = (int(side) for side in np.ceil(quads.reshape(-1, 2).max(0)) + 4)
     base = rng.uniform(20, 250, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(20, 250))
-    colour: np.ndarray = np.empty((height, width, 3), np.float32)
+    colour: np.ndarray = np.empty((height, width, 3), np.uint8)
     colour[...] = base
-    alpha: np.ndarray = np.zeros((height, width), np.float32)
+    alpha: np.ndarray = np.zeros((height, width), np.uint8)
     lights = rng.permutation([1.0, rng.uniform(0.6, 1.0), rng.uniform(0.4, 0.9)])[[0, 1, 1, 2]]
     for number, (quad, light) in enumerate(zip(quads, lights, strict=True)):
         if _area(quad) < 12:  # it is seen from behind, or as a line
@@ -57,9 +57,9 @@ def carton(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         source = geometry.corners(printed.shape[1], printed.shape[0])
         face = geometry.warp(printed, source, quad.astype(np.float32), (width, height), cv2.BORDER_REPLICATE)
         cover = _cover(quad, (width, height))
-        colour = np.where(cover[..., None] > 0, face * light, colour)
-        alpha = np.maximum(alpha, cover)
-    return np.dstack([np.clip(colour, 0, 255), alpha * 255]).astype(np.uint8)
+        cv2.copyTo(cv2.convertScaleAbs(face, alpha=light), cover, colour)
+        cv2.max(alpha, cover, alpha)
+    return np.dstack([colour, alpha])
 
 
 def _seen(corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -78,10 +78,10 @@ def _area(quad: np.ndarray) -> float:
 
 
 def _cover(quad: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """How far each pixel is covered, 0..1."""
+    """How far each pixel is covered, uint8 0..255."""
     mask = np.zeros(size_wh[::-1], np.uint8)
     cv2.fillConvexPoly(mask, np.rint(quad * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / 255
+    return mask
 
 
 def _print(picture: np.ndarray, base: np.ndarray, rng: np.random.Generator, *, front: bool) -> np.ndarray:

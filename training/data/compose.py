@@ -87,11 +87,10 @@ def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.G
     for row in range(int(rng.integers(1, 4))):
         thing = things[row % len(things)]
         tall = int(rng.uniform(0.14, 0.32) * height)
-        wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
-        small = cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
+        small = _as_tall(thing, tall)
         top = int(rng.uniform(0, height - tall))
-        step = max(8, int(wide * rng.uniform(0.9, 1.6)))
-        for left in range(int(rng.uniform(-wide, 0)), width, step):
+        step = max(8, int(small.shape[1] * rng.uniform(0.9, 1.6)))
+        for left in range(int(rng.uniform(-small.shape[1], 0)), width, step):
             shown = small[:, max(0, -left) : max(0, width - left)]
             place_at = image[top : top + tall, max(0, left) : max(0, left) + shown.shape[1]]
             place_at[...] = over(place_at, shown[..., :3], shown[..., 3].astype(np.float32) / 255)
@@ -116,11 +115,10 @@ def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
     left = 0
     for thing in things:
         tall = int(GROUP_PX * rng.uniform(0.75, 1.0))
-        wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
-        small = cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
+        small = _as_tall(thing, tall)
         small[..., :3] = cv2.convertScaleAbs(small[..., :3], alpha=rng.uniform(0.85, 1.1))
         shown.append((left, int((GROUP_PX - tall) * rng.uniform(0.6, 1.0)), small))
-        left += max(1, round(wide * rng.uniform(0.5, 1.05)))
+        left += max(1, round(small.shape[1] * rng.uniform(0.5, 1.05)))
     group: np.ndarray = np.zeros(
         (GROUP_PX, max(left + thing.shape[1] for left, _, thing in shown), 4), np.uint8
     )
@@ -131,6 +129,12 @@ def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
         at[..., :3] = over(at[..., :3], thing[..., :3], np.where(at[..., 3] == 0, 1.0, cover))
         at[..., 3] = np.maximum(at[..., 3], thing[..., 3])
     return group
+
+
+def _as_tall(thing: np.ndarray, tall: int) -> np.ndarray:
+    """``thing``, smaller, ``tall`` pixels high."""
+    wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
+    return cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
 
 
 def compose(

@@ -45,7 +45,7 @@ SUBJECTS = {
     "cartons": 0.10,
 }
 OWN_SOURCES, OWN_SUBJECTS = 0.5, 0.5  # the same, of all folders together that are not known by name
-CLEAN_OUTLINES = {"renders", "cutouts_rgba", "cartons"}
+CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
 CROWDS = 0.15  # share of composites with a shelf of things behind the subject
@@ -125,10 +125,8 @@ class SceneMaker:
         sources = SOURCES | _shared(OWN_SOURCES, own)
         subjects = SUBJECTS | _shared(OWN_SUBJECTS, own)
         self.sources = _normalised({name: share for name, share in sources.items() if name in present})
-        drawn = {"cartons"} if self.photos and self.by_source else set()
-        self.subjects = _normalised(
-            {name: share for name, share in subjects.items() if name in {*self.by_source, *drawn}}
-        )
+        there = {*self.by_source, *(["cartons"] if self.photos and self.by_source else [])}
+        self.subjects = _normalised({name: share for name, share in subjects.items() if name in there})
         self.pairs = _normalised({name: sources[name] for name in self.by_source if name in sources})
         if not self.subjects:
             raise ValueError(
@@ -210,7 +208,7 @@ class SceneMaker:
         """
         folder = kind or _pick(self.subjects, rng)
         if folder == "cartons":
-            return carton(self.packed[rng.choice(self.photos)][..., :3], rng)
+            return carton(self.packed[rng.choice(self.photos)], rng)
         rgba = self.packed[rng.choice(self.by_source[folder])]
         return cut_out(rgba, tighten=folder not in CLEAN_OUTLINES)
 
