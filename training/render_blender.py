@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from mathutils import Matrix
 
 from .render_layout import SHAPES, Camera, Light, Scene, Thing, axes, camera_for, stops_for
 from .render_shapes import Mesh, shape
-from .render_stage import build_stage
+from .render_stage import build_ground, build_sky, build_stage
 from .render_surfaces import surface
 
 GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
 METER_PX = 32
+WHOLE = 0.96
+"""Of the picture's half side, filled by the sphere around a product that is rendered alone."""
 ALPHA_SAMPLES = 48
 """Of the alpha: coverage alone is cheap, and its edges are what is learnt from."""
 
@@ -59,9 +61,7 @@ def render(scene: Scene, root: Path, folder: Path, settings: Settings) -> dict[s
     dict of str to Path
         ``image`` and ``plate``, JPEG; ``alpha``, RGBA PNG of which the alpha is the product's.
     """
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    world = bpy.context.scene
-    _cycles(world, settings, scene)
+    world = _empty(scene, settings)
     background = build_stage(scene, root)
     products = [part for thing in scene.products for part in _thing(thing, root)]
     background += [part for thing in scene.props for part in _thing(thing, root)]
@@ -84,6 +84,39 @@ def render(scene: Scene, root: Path, folder: Path, settings: Settings) -> dict[s
     return made
 
 
+def render_cutout(scene: Scene, root: Path, folder: Path, settings: Settings) -> dict[str, Path]:
+    """Render the first product of ``scene`` alone, whole and in the light of its place, into ``folder``.
+
+    Returns
+    -------
+    dict of str to Path
+        ``image``, RGBA PNG.
+    """
+    world = _empty(scene, settings)
+    build_sky(scene, root)
+    ground = build_ground(scene)  # seen by light alone: what it throws back is on every product
+    ground.visible_camera = ground.visible_transmission = False
+    thing = scene.products[0]
+    product = _thing(thing, root)
+    for light in scene.lights:
+        _light(light)
+    points = np.concatenate(list(_vertices(product)))
+    view = replace(scene.view, share=WHOLE, offset=(0.0, 0.0), f_number=0.0)
+    _camera(camera_for(view, points.min(0), points.max(0)), world)
+    world.render.film_transparent = world.cycles.film_transparent_glass = True
+    world.view_settings.exposure = stops_for(_metered(world, folder / "meter.exr"), scene.exposure)
+    made = {"image": folder / "image.png"}
+    _write(world, made["image"])
+    return made
+
+
+def _empty(scene: Scene, settings: Settings) -> Any:
+    """Blender's scene with nothing in it."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    _cycles(bpy.context.scene, settings, scene)
+    return bpy.context.scene
+
+
 def _cycles(world: Any, settings: Settings, scene: Scene) -> None:
     world.render.engine = "CYCLES"
     cycles, picture = world.cycles, world.render
@@ -92,6 +125,9 @@ def _cycles(world: Any, settings: Settings, scene: Scene) -> None:
     cycles.use_adaptive_sampling = False
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
+    cycles.denoising_quality = cycles.denoising_prefilter = (
+        "FAST"  # on a CPU the best takes as long as the light
+    )
     cycles.max_bounces = 6
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 8.0
@@ -104,7 +140,7 @@ def _cycles(world: Any, settings: Settings, scene: Scene) -> None:
 
 
 def _metered(world: Any, path: Path) -> float:
-    """Mean linear luminance of the scene, from a small and quick picture."""
+    """Mean linear luminance of what is there to be seen, from a small and quick picture."""
     size, samples = world.render.resolution_x, world.cycles.samples
     world.render.resolution_x = world.render.resolution_y = METER_PX
     world.cycles.samples = 8
@@ -117,7 +153,8 @@ def _metered(world: Any, path: Path) -> float:
     pixels = np.zeros(METER_PX * METER_PX * 4, np.float32)
     picture.pixels.foreach_get(pixels)
     bpy.data.images.remove(picture)
-    return float((pixels.reshape(-1, 4)[:, :3] @ (0.2126, 0.7152, 0.0722)).mean())
+    red, green, blue, alpha = pixels.reshape(-1, 4).mean(0)
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue) / max(float(alpha), 1e-6)
 
 
 def _coverage(world: Any) -> None:
@@ -135,6 +172,7 @@ def _coverage(world: Any) -> None:
 def _write(world: Any, path: Path) -> None:
     image = world.render.image_settings
     image.file_format = "JPEG" if path.suffix == ".jpg" else "PNG"
+    image.color_depth = "8"
     image.color_mode = "RGB" if path.suffix == ".jpg" else "RGBA"
     if path.suffix == ".jpg":
         image.quality = 95
@@ -215,7 +253,10 @@ def _model(path: Path) -> list[Any]:
     if path.suffix == ".npz":
         return [_scan(path)]
     before = set(bpy.data.objects)
-    bpy.ops.import_scene.gltf(filepath=str(path))
+    if path.suffix == ".obj":
+        bpy.ops.wm.obj_import(filepath=str(path))
+    else:
+        bpy.ops.import_scene.gltf(filepath=str(path))
     new = [thing for thing in bpy.data.objects if thing not in before]
     meshes = [thing for thing in new if thing.type == "MESH"]
     if not meshes:

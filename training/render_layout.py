@@ -125,15 +125,15 @@ class Assets:
     backdrops: tuple[str, ...]
 
     @classmethod
-    def find(cls, root: Path) -> Assets:
-        """Look under ``models3d``, ``envmaps`` and ``backgrounds`` of ``root``; each may be missing."""
+    def find(cls, root: Path, models: str = "models3d") -> Assets:
+        """Look under ``models``, ``envmaps`` and ``backgrounds`` of ``root``; each may be missing."""
 
         def files(folder: str, *suffixes: str) -> tuple[str, ...]:
             found = (path for path in (root / folder).rglob("*") if path.suffix.lower() in suffixes)
             return tuple(sorted(path.relative_to(root).as_posix() for path in found))
 
         return cls(
-            files("models3d", ".npz", ".gltf", ".glb"),
+            files(models, ".npz", ".gltf", ".glb", ".obj"),
             files("envmaps", ".hdr", ".exr"),
             files("backgrounds", ".jpg", ".jpeg", ".png"),
         )
@@ -153,10 +153,13 @@ def picture_name(number: int) -> str:
     return f"{number:05d}_i.jpg"
 
 
-def layout(number: int, seed: int, assets: Assets) -> Scene:
-    """Draw scene ``number`` of the series ``seed``: the same numbers give the same scene."""
+def layout(number: int, seed: int, assets: Assets, name: str = "") -> Scene:
+    """Draw scene ``number`` of the series ``seed``: the same numbers give the same scene.
+
+    ``name`` is the picture's, which decides whether it is held out; ``picture_name(number)`` when empty.
+    """
     rng = np.random.default_rng([seed, number])
-    mine = assets.for_scene(picture_name(number))
+    mine = assets.for_scene(name or picture_name(number))
     stage = str(rng.choice(STAGES, p=(0.3, 0.28, 0.14, 0.16, 0.12)))
     count = int(rng.choice([1, 2, 3], p=(0.72, 0.2, 0.08)))
     products = _stand(rng, [_thing(rng, mine.models) for _ in range(count)], ())

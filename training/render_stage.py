@@ -13,12 +13,14 @@ from .render_layout import Scene
 from .render_surfaces import any_color, surface
 
 WIDE = 18.0
+SAMPLE_MAP_PX = 512
+"""Width of the map of where light comes from."""
 
 
 def build_stage(scene: Scene, root: Path) -> list[Any]:
     """Build the stage and its surroundings; returns what hides a product that is behind it."""
     rng = np.random.default_rng(scene.seed)
-    _sky(scene, root)
+    build_sky(scene, root)
     if scene.stage == "sweep":
         return [_sweep(rng, scene.seed)]
     if scene.stage == "shelf":
@@ -33,6 +35,11 @@ def build_stage(scene: Scene, root: Path) -> list[Any]:
         return [board, *_backdrop(rng, scene, root, far + 1.5)]
     kind = _pick(rng, "tiles", "wood", "fabric", "stone", "checks")
     return [_sheet("floor", WIDE * 2, WIDE * 2, surface(kind, scene.seed)), *_backdrop(rng, scene, root, far)]
+
+
+def build_ground(scene: Scene) -> Any:
+    """A plain ground of any colour."""
+    return _sheet("ground", WIDE, WIDE, surface("paint", scene.seed))
 
 
 def _pick(rng: np.random.Generator, *kinds: str) -> str:
@@ -143,10 +150,13 @@ def _backdrop(rng: np.random.Generator, scene: Scene, root: Path, far: float) ->
     return [wall]
 
 
-def _sky(scene: Scene, root: Path) -> None:
+def build_sky(scene: Scene, root: Path) -> None:
+    """The light of a scene's surroundings."""
     world = bpy.data.worlds.new("sky")
     bpy.context.scene.world = world
     world.use_nodes = True
+    world.cycles.sampling_method = "MANUAL"  # by itself it is made as large as the HDR picture, in a second
+    world.cycles.sample_map_resolution = SAMPLE_MAP_PX
     tree = world.node_tree
     background = tree.nodes["Background"]
     background.inputs["Strength"].default_value = scene.environment_strength

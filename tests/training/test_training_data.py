@@ -144,6 +144,17 @@ def test_a_group_holds_each_of_its_things(rng):
     assert shown.any(1).all()  # no black of the canvas
 
 
+def test_a_background_takes_the_colour_of_a_spot_of_the_subject(rng):
+    subject = np.zeros((60, 60, 4), np.uint8)
+    subject[10:50, 10:50] = (240, 240, 230, 255)
+    ground = rng.integers(40, 90, (48, 64, 3), dtype=np.uint8)
+    moved = compose.toned(ground, subject, rng)
+    assert moved.dtype == np.uint8
+    assert np.abs(moved.mean((0, 1)) - (240, 240, 230)).max() < 0.32 * 180
+    assert moved.std() == pytest.approx(ground.std(), rel=0.4)  # its pattern stays
+    assert np.array_equal(compose.toned(ground, subject * 0, rng), ground)
+
+
 def test_a_group_is_of_one_kind(data_folder, tmp_path, rng, monkeypatch):
     maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
     kinds = []

@@ -9,11 +9,13 @@ import pytest
 from livecut.engine.errors import DeviceUnavailable, LivecutError
 from livecut.training import render, render_layout, render_shapes
 from livecut.training.data.holdout import is_validation
+from livecut.training.ledger import parse_statement
 from livecut.training.render_layout import Assets, Camera, View, camera_for, layout, project
 
 MODELS = tuple(f"models3d/market/model{index}.gltf" for index in range(60))
 ASSETS = Assets(MODELS, ("envmaps/hall.hdr",), tuple(f"backgrounds/shop/{n}.jpg" for n in range(60)))
 SCENES = [layout(number, 7, ASSETS) for number in range(150)]
+OLD_NAMES = pytest.mark.filterwarnings("ignore:.*use_nodes.*Blender 6:DeprecationWarning")
 VIEW = View(0.3, 0.5, 50.0, 0.8, (0.0, 0.0), 0.0, 0.0)
 
 
@@ -66,6 +68,16 @@ def test_held_out_models_and_backdrops_are_seen_in_held_out_pictures_alone():
     assert sides == {True, False}
 
 
+def test_a_product_alone_is_held_out_by_the_name_of_its_own_picture():
+    sides = set()
+    for number in range(150):
+        name = render.cutout_names(number)["image"]
+        sides.add(is_validation(name))
+        models = [thing.model for thing in layout(number, 7, ASSETS, name).products if "/" in thing.model]
+        assert all(is_validation(Path(model).name) == is_validation(name) for model in models)
+    assert sides == {True, False}
+
+
 def test_scenes_can_be_drawn_without_any_files():
     scene = layout(0, 0, Assets((), (), ()))
     assert {thing.model for thing in scene.products} <= set(render_layout.SHAPES)
@@ -78,6 +90,9 @@ def test_assets_are_found_relative_to_the_data_folder(tmp_path):
         (tmp_path / name).touch()
     assets = Assets.find(tmp_path)
     assert assets.models == ("models3d/a/cup.gltf", "models3d/b/shoe.npz")
+    (tmp_path / "objects3d").mkdir()
+    (tmp_path / "objects3d" / "stool.obj").touch()
+    assert Assets.find(tmp_path, "objects3d").models == ("objects3d/stool.obj",)
     assert assets.environments == ("envmaps/hall.hdr",)
     assert assets.backdrops == ()
 
@@ -262,6 +277,38 @@ def test_the_catalogue_reads_what_a_run_writes(tmp_path):
     assert catalogue.skipped == []
 
 
+def test_products_alone_are_cut_outs_to_the_catalogue(tmp_path):
+    from PIL import Image
+
+    from livecut.training.data.catalogue import RENDERED, read_catalogue
+
+    def make(scene, folder):
+        Image.new("RGBA", (8, 8), (9, 9, 9, 200)).save(folder / "image.png")
+        return {"image": folder / "image.png"}
+
+    out = tmp_path / RENDERED
+    for _ in range(2):
+        done = render.run(out, range(3), assets=ASSETS, seed=0, make=make, names=render.cutout_names)
+    assert (done.rendered, done.kept) == (0, 3)
+    assert sorted(path.name for path in out.iterdir())[:2] == ["00000.json", "00000.png"]
+    catalogue = read_catalogue(tmp_path)
+    assert [(item.kind, item.folder) for item in catalogue.items] == [("cutout", RENDERED)] * 3
+    assert catalogue.folders == [RENDERED]
+
+
+def test_what_is_rendered_carries_the_licences_of_what_it_is_made_of(tmp_path):
+    (tmp_path / "objects3d").mkdir()
+    (tmp_path / "objects3d" / "LICENCE.txt").write_text("licence: CC-BY-3.0\ncredit: Ada\n")
+    render.state(tmp_path / "out", tmp_path, ["objects3d", "envmaps"])
+    stated = parse_statement((tmp_path / "out" / "LICENCE.txt").read_text())
+    assert stated["licence"] == ["CC-BY-3.0"]
+    assert stated["credit"] == ["Ada"]
+    assert stated["source"] == ["rendered by livecut.training.render of objects3d"]
+    (tmp_path / "objects3d" / "LICENCE.txt").unlink()
+    render.state(tmp_path / "out", tmp_path, ["objects3d"])  # what is stated already stays
+    assert "Ada" in (tmp_path / "out" / "LICENCE.txt").read_text()
+
+
 def test_without_blender_the_way_to_it_is_one_line(monkeypatch):
     import sys
 
@@ -273,6 +320,7 @@ def test_without_blender_the_way_to_it_is_one_line(monkeypatch):
 
 
 @pytest.mark.slow
+@OLD_NAMES
 def test_a_tiny_scene_is_rendered_with_its_plate_and_alpha(tmp_path):
     pytest.importorskip("bpy", reason="Blender's module, for Python 3.11")
     from PIL import Image
@@ -292,3 +340,48 @@ def test_a_tiny_scene_is_rendered_with_its_plate_and_alpha(tmp_path):
     assert 0.02 < alpha.mean() / 255 < 0.98
     difference = np.abs(image - plate).mean(-1)
     assert difference[alpha > 250].mean() > 3 * difference[alpha == 0].mean()
+
+
+CUBE = """mtllib cube.mtl
+{vertices}
+usemtl red
+f 1 3 4 2
+f 5 6 8 7
+f 1 2 6 5
+f 3 7 8 4
+f 1 5 7 3
+f 2 4 8 6
+"""
+
+
+@pytest.mark.slow
+@OLD_NAMES
+def test_a_tiny_model_is_rendered_alone_whole_and_in_its_own_colour(tmp_path):
+    pytest.importorskip("bpy", reason="Blender's module, for Python 3.11")
+    from PIL import Image
+
+    folder = tmp_path / "objects3d"
+    folder.mkdir()
+    places = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    text = CUBE.format(vertices="\n".join("v {} {} {}".format(*place) for place in places))
+    model = next(f"cube{n}.obj" for n in range(50) if not is_validation(f"cube{n}.obj"))
+    (folder / model).write_text(text)
+    (folder / "cube.mtl").write_text("newmtl red\nKd 0.8 0.02 0.02\n")
+    number = next(
+        n
+        for n in range(200)
+        if layout(n, 0, Assets.find(tmp_path, "objects3d"), f"{n:05d}.png").products[0].material == "own"
+        and layout(n, 0, Assets.find(tmp_path, "objects3d"), f"{n:05d}.png").products[0].model.endswith(model)
+    )
+    options = ["--data", str(tmp_path), "--models", "objects3d", "--cutouts", "--first", str(number)]
+    options += ["--size", "32", "--samples", "8", "--device", "cpu"]
+    assert render.main([str(tmp_path / "out"), *options]) == 0
+    with Image.open(tmp_path / "out" / f"{number:05d}.png") as made:
+        assert (made.mode, made.size) == ("RGBA", (32, 32))
+        pixels = np.asarray(made).astype(float)
+    alpha = pixels[..., 3]
+    border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+    assert border.max() == 0
+    assert 0.1 < alpha.mean() / 255 < 0.8
+    red, green, _, _ = pixels[alpha > 250].mean(0)
+    assert red > 1.5 * green

@@ -13,6 +13,9 @@ from .outlines import SUFFIX, outlines_for
 Kind = Literal["pair", "cutout", "background", "plate"]
 PICTURES = {".jpg", ".jpeg", ".png"}
 CUTOUTS, BACKGROUNDS = "cutouts_rgba", "backgrounds"
+RENDERED = "cutouts_rendered"
+"""Cut-outs that ``render --cutouts`` made."""
+NOT_PAIRS = (CUTOUTS, RENDERED, BACKGROUNDS)
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def read_catalogue(root: Path) -> Catalogue:
     _add_renders(catalogue, root / "renders")
     if not catalogue.items:
         _add_found(catalogue, root)
-    for image in _pictures(root / CUTOUTS):
-        catalogue.items.append(Item("cutout", CUTOUTS, image))
+    for folder in (CUTOUTS, RENDERED):
+        catalogue.items += [Item("cutout", folder, image) for image in _pictures(root / folder)]
     for image in _pictures(root / BACKGROUNDS):
         catalogue.items.append(Item("background", image.parent.name, image))
     if not catalogue.items:
@@ -120,7 +123,7 @@ def read_catalogue(root: Path) -> Catalogue:
             f"{root}: holds none of the expected data folders ({', '.join(FOLDERS)}, ...) and no pictures "
             "with masks: images/NAME.* with masks/NAME.*, NAME.* with NAME_mask.*, or NAME.jpg with NAME.png"
         )
-    named = (*FOLDERS, *dict.fromkeys(pair.folder for pair in outlined), CUTOUTS, BACKGROUNDS)
+    named = (*FOLDERS, *dict.fromkeys(pair.folder for pair in outlined), CUTOUTS, RENDERED, BACKGROUNDS)
     catalogue.folders += [name for name in named if (root / name).is_dir()]
     return catalogue
 
@@ -164,7 +167,7 @@ def _add_found(catalogue: Catalogue, root: Path) -> None:
     """Pairs as ``livecut eval`` finds them; backgrounds and cut-outs lie in folders of their own."""
     found = find_pairs(root)
     top = {pair: pair.group.partition("/")[0] for pair in found.pairs}
-    pairs = [pair for pair in found.pairs if not pair.clip and top[pair] not in (CUTOUTS, BACKGROUNDS)]
+    pairs = [pair for pair in found.pairs if not pair.clip and top[pair] not in NOT_PAIRS]
     for pair in pairs:
         name = root.resolve().name if pair.group == "." else pair.group
         catalogue.items.append(Item("pair", name, pair.image, pair.mask))

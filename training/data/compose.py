@@ -17,6 +17,7 @@ REFLECTIONS = 0.12  # share of subjects that stand on something that shines
 RUN_OUT = 0.3  # share of single subjects that may fill the frame's other side, too, and run out of it
 STUDIO = 0.25  # share of drawn backgrounds that are nearly white
 GROUP_PX = 256  # height of a group
+SPOT_PX = 8  # half the side of the spot whose colour a background takes
 
 
 def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
@@ -96,6 +97,26 @@ def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.G
             place_at[...] = over(place_at, shown[..., :3], shown[..., 3].astype(np.float32) / 255)
     dim = cv2.convertScaleAbs(image, alpha=rng.uniform(0.55, 1.0))
     return cv2.GaussianBlur(dim, (0, 0), rng.uniform(0.7, 2.5))
+
+
+def toned(background: np.ndarray, subject: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``background`` moved to about the colour of some spot of ``subject``: white on white, red on red.
+
+    Parameters
+    ----------
+    background : ndarray of uint8, shape (H, W, 3)
+    subject : ndarray of uint8, shape (h, w, 4)
+        From ``cut_out``.
+    """
+    rows, columns = np.nonzero(subject[..., 3] > 242)
+    if not rows.size:
+        return background
+    at = int(rng.integers(rows.size))
+    top, left = max(0, rows[at] - SPOT_PX), max(0, columns[at] - SPOT_PX)
+    spot = subject[top : rows[at] + SPOT_PX, left : columns[at] + SPOT_PX]
+    colour = spot[spot[..., 3] > 242][:, :3].mean(0)
+    shift = (colour - background.mean((0, 1))) * rng.uniform(0.7, 1.0)
+    return np.clip(background + shift.astype(np.float32), 0, 255).astype(np.uint8)
 
 
 def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:

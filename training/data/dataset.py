@@ -17,11 +17,11 @@ from .augment import photometric
 from .cache import Packed
 from .cartons import carton
 from .catalogue import COMPOSITE, Quality, quality_of
-from .compose import backdrop, compose, crowd, cut_out, line_up
+from .compose import backdrop, compose, crowd, cut_out, line_up, toned
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
-    "composite": 0.32,
+    "composite": 0.36,
     "renders": 0.14,
     "clothing_cc0": 0.10,
     "ccp_person": 0.08,
@@ -37,6 +37,7 @@ SOURCES = {
 SUBJECTS = {
     "renders": 0.32,
     "cutouts_rgba": 0.22,
+    "cutouts_rendered": 0.36,
     "clothing_cc0": 0.14,
     "caltech101_contours": 0.14,
     "trashnet_packaging": 0.06,
@@ -45,12 +46,14 @@ SUBJECTS = {
     "cartons": 0.10,
 }
 OWN_SOURCES, OWN_SUBJECTS = 0.5, 0.5  # the same, of all folders together that are not known by name
-CLEAN_OUTLINES = {"renders", "cutouts_rgba"}
+CLEAN_OUTLINES = {"renders", "cutouts_rgba", "cutouts_rendered"}
 # Heaps of fruit make good backgrounds but are no empty scene.
 NOT_EMPTY = {"grocery_store"}
 CROWDS = 0.15  # share of composites with a shelf of things behind the subject
 ALIKE = 0.5  # share of shelves that hold more of what the subject is
 GROUPS = 0.12  # share of composites with a group of things of one kind for the subject
+IN_GROUPS = SUBJECTS | {"ccp_person": 0.5}  # whose kind groups are of
+TONED = 0.15  # share of composites whose background takes a colour of the subject's
 MIN_SIDE_PX = 48
 
 
@@ -127,6 +130,8 @@ class SceneMaker:
         self.sources = _normalised({name: share for name, share in sources.items() if name in present})
         there = {*self.by_source, *(["cartons"] if self.photos and self.by_source else [])}
         self.subjects = _normalised({name: share for name, share in subjects.items() if name in there})
+        groups = IN_GROUPS | _shared(OWN_SUBJECTS, own)
+        self.groups = _normalised({name: share for name, share in groups.items() if name in there})
         self.pairs = _normalised({name: sources[name] for name in self.by_source if name in sources})
         if not self.subjects:
             raise ValueError(
@@ -181,16 +186,19 @@ class SceneMaker:
     ) -> tuple[np.ndarray, np.ndarray]:
         background = backdrop(self.draw_behind(rng), frame_wh, rng)
         if rng.random() < GROUPS:
-            kind = _pick(self.subjects, rng)
-            group = line_up([self.draw_subject(rng, kind) for _ in range(int(rng.integers(2, 6)))], rng)
-            return compose(background, [group], rng)
-        count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
-        if rng.random() < CROWDS:
+            kind = _pick(self.groups, rng)
+            subjects = [line_up([self.draw_subject(rng, kind) for _ in range(int(rng.integers(2, 6)))], rng)]
+        elif rng.random() < CROWDS:
             subject, *behind = (self.draw_subject(rng) for _ in range(3))
             if rng.random() < ALIKE:
                 behind[0] = subject
-            return compose(crowd(background, behind, rng), [subject], rng)
-        return compose(background, [self.draw_subject(rng) for _ in range(count)], rng)
+            background, subjects = crowd(background, behind, rng), [subject]
+        else:
+            count = int(rng.choice([1, 2, 3], p=[0.66, 0.22, 0.12]))
+            subjects = [self.draw_subject(rng) for _ in range(count)]
+        if rng.random() < TONED:
+            background = toned(background, subjects[0], rng)
+        return compose(background, subjects, rng)
 
     def draw_behind(self, rng: np.random.Generator) -> np.ndarray | None:
         """A picture to put behind a subject, uint8 (H, W, 3); None: draw a background."""
