@@ -29,6 +29,7 @@ BUILDING = re.compile(
     re.IGNORECASE,
 )
 """Names of what belongs to a building or its ground."""
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def read_properties(text: str) -> tuple[dict[str, str], list[Model]]:
             continue
         name, hash_, number = key.strip().partition("#")
         into = numbered.setdefault(int(number), {}) if hash_ and number.isdigit() else about
-        into[name] = value.strip()
+        into[name] = ESCAPE.sub(lambda code: chr(int(code[1], 16)), value.strip())
     return about, [_model(entry) for _, entry in sorted(numbered.items()) if "model" in entry]
 
 

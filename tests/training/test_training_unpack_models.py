@@ -28,7 +28,10 @@ def entry(number, name, size=(40, 40, 90), creator="Ada", **more):
 def catalogue(tmp_path):
     """A stool, a plank of a bed, a door, a rug and a lamp whose file is missing."""
     text = (
-        ABOUT + entry(1, "Stool") + entry(2, "Bed", creator="Bob") + entry(3, "Way in", doorOrWindow="true")
+        ABOUT
+        + entry(1, "Stool")
+        + entry(2, "Bed", creator="Zo\\u00eb")
+        + entry(3, "Way in", doorOrWindow="true")
     )
     text += entry(4, "Rug", size=(200, 100, 2)) + entry(5, "Lamp") + entry(6, "Garden fence")
     path = tmp_path / "made.sh3f"
@@ -55,7 +58,7 @@ def test_licence_and_credit_of_each_catalogue_are_stated(catalogue, tmp_path):
     unpack_models.main([str(tmp_path / "out"), str(catalogue)])
     stated = parse_statement((tmp_path / "out" / "LICENCE.txt").read_text())
     assert stated["licence"] == ["made.sh3f: CC0"]
-    assert stated["credit"] == ["made.sh3f: Ada, Bob"]
+    assert stated["credit"] == ["made.sh3f: Ada, Zoë"]
     assert len(stated["source"]) == 1
 
 
