@@ -144,6 +144,38 @@ def test_a_group_holds_each_of_its_things(rng):
     assert shown.any(1).all()  # no black of the canvas
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_heap_shows_each_of_its_things_and_nothing_else(seed):
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    things = [np.full((20, 90, 4), (*colour, 255), np.uint8) for colour in colours]
+    heap = compose.heap(things, np.random.default_rng(seed))
+    assert max(heap.shape[:2]) <= compose.HEAP_PX
+    shown = heap[heap[..., 3] > 250][:, :3].astype(int)
+    assert all((shown[:, channel] > 100).any() for channel in range(3))
+    assert ((shown > 60).sum(1) <= 2).all()  # each place is of one thing, or of two at a seam
+    assert (heap[..., 3] > 250).sum() > 1.2 * max((shown[:, channel] > 100).sum() for channel in range(3))
+
+
+def test_a_heap_is_of_one_kind_and_of_few_shapes(data_folder, tmp_path, rng, monkeypatch):
+    maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
+    kinds, heaps = [], []
+
+    def draw(self, rng, kind):
+        kinds.append(kind)
+        return np.full((30, 20, 4), 60 * len(kinds), np.uint8)
+
+    monkeypatch.setattr(dataset, "HEAPS", 1.0)
+    monkeypatch.setattr(SceneMaker, "draw_subject", draw)
+    monkeypatch.setattr(dataset, "heap", lambda things, rng: heaps.append(things) or things[0])
+    monkeypatch.setattr(dataset, "compose", lambda ground, subjects, rng: subjects)
+    for _ in range(12):
+        kinds.clear()
+        assert len(maker._composite((64, 48), rng)) == 1
+        assert len(set(kinds)) == 1
+        assert len({int(thing[0, 0, 0]) for thing in heaps[-1]}) <= len(kinds) <= 2
+    assert {len(things) for things in heaps} <= set(range(2, 10))
+
+
 def test_a_background_takes_the_colour_of_a_spot_of_the_subject(rng):
     subject = np.zeros((60, 60, 4), np.uint8)
     subject[10:50, 10:50] = (240, 240, 230, 255)
@@ -159,6 +191,7 @@ def test_a_group_is_of_one_kind(data_folder, tmp_path, rng, monkeypatch):
     maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
     kinds = []
     drawn = np.full((30, 20, 4), 200, np.uint8)
+    monkeypatch.setattr(dataset, "HEAPS", 0.0)
     monkeypatch.setattr(dataset, "GROUPS", 1.0)
     monkeypatch.setattr(SceneMaker, "draw_subject", lambda self, rng, kind: kinds.append(kind) or drawn)
     monkeypatch.setattr(dataset, "compose", lambda ground, subjects, rng: subjects)
@@ -202,6 +235,7 @@ def test_a_shelf_may_hold_more_of_the_subject(alike, data_folder, tmp_path, rng,
     maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
     drawn = [np.full((30, 20, 4), value, np.uint8) for value in (80, 160, 240)]
     shelved = []
+    monkeypatch.setattr(dataset, "HEAPS", 0.0)
     monkeypatch.setattr(dataset, "GROUPS", 0.0)
     monkeypatch.setattr(dataset, "CROWDS", 1.0)
     monkeypatch.setattr(dataset, "ALIKE", alike)

@@ -15,8 +15,9 @@ HELD = 0.22  # share of composites whose last subject a hand holds
 PROPS = 0.06  # share with something narrow, a rod or a tag, before it
 REFLECTIONS = 0.12  # share of subjects that stand on something that shines
 RUN_OUT = 0.3  # share of single subjects that may fill the frame's other side, too, and run out of it
-STUDIO = 0.25  # share of drawn backgrounds that are nearly white
+STUDIO = 0.35  # share of drawn backgrounds that are nearly white, or nearly black
 GROUP_PX = 256  # height of a group
+HEAP_PX = 384  # side of the square that a heap is laid out in
 SPOT_PX = 8  # half the side of the spot whose colour a background takes
 
 
@@ -150,6 +151,48 @@ def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
         at[..., :3] = over(at[..., :3], thing[..., :3], np.where(at[..., 3] == 0, 1.0, cover))
         at[..., 3] = np.maximum(at[..., 3], thing[..., 3])
     return group
+
+
+def heap(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """``things`` strewn, or side by side in a row, with gaps and overlaps, as one subject.
+
+    Parameters
+    ----------
+    things : sequence of ndarray of uint8, shape (h, w, 4)
+        From ``cut_out``, about equally large in the heap; the last lies on top.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 4)
+    """
+    count, middle = len(things), HEAP_PX / 2
+    in_a_row = rng.random() < 0.5
+    side = HEAP_PX * (0.5 if in_a_row else rng.uniform(0.75, 1.0) / np.sqrt(count))
+    turned, apart = rng.uniform(0, 360), rng.uniform(0.7, 1.25)
+    group: np.ndarray = np.zeros((HEAP_PX, HEAP_PX, 4), np.uint8)
+    for number, thing in enumerate(things):
+        height, width = thing.shape[:2]
+        scale = side * rng.uniform(0.85, 1.0) / max(height, width)
+        if in_a_row:  # across their longer side, so that long ones lie as in a bundle
+            pitch = min(apart * min(height, width) * scale, HEAP_PX / count)
+            offset = np.array([(number - (count - 1) / 2) * pitch, rng.normal(0, 0.05) * side])
+            angle = (90 if width > height else 0) + rng.normal(0, 5)
+        else:
+            offset = rng.uniform(-0.5, 0.5, 2) * (HEAP_PX - side)
+            angle = rng.uniform(0, 360)
+        onto = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
+        onto[:, 2] += middle + offset - (width / 2, height / 2)
+        laid = cv2.warpAffine(thing, onto, (HEAP_PX, HEAP_PX))
+        cover = laid[..., 3].astype(np.float32) / 255
+        shade = 1 - rng.uniform(0, 0.4) * _softened(cover, 3.0)  # on what lies below
+        group[..., :3] = over(
+            group[..., :3] * shade[..., None], laid[..., :3], np.where(group[..., 3] == 0, 1.0, cover)
+        )
+        group[..., 3] = np.maximum(group[..., 3], laid[..., 3])
+    whole = cv2.getRotationMatrix2D((middle, middle), turned if in_a_row else 0.0, 0.7 if in_a_row else 1.0)
+    group = cv2.warpAffine(group, whole, (HEAP_PX, HEAP_PX))
+    left, top, width, height = cv2.boundingRect((group[..., 3] > 8).astype(np.uint8))
+    return np.ascontiguousarray(group[top : top + height, left : left + width])
 
 
 def _as_tall(thing: np.ndarray, tall: int) -> np.ndarray:
@@ -326,7 +369,7 @@ def _drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     width, height = size_wh
     studio = rng.random() < STUDIO
     if studio:
-        first = np.full(3, rng.uniform(225, 255))
+        first = np.full(3, rng.uniform(225, 255) if rng.random() < 0.8 else rng.uniform(0, 25))
     else:
         first = np.clip(rng.choice([rng.uniform(0, 255, 3), np.full(3, rng.uniform(60, 250))]), 0, 255)
     second = np.clip(first + rng.normal(0, 6 if studio else 45, 3), 0, 255)

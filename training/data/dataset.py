@@ -17,7 +17,7 @@ from .augment import photometric
 from .cache import Packed
 from .cartons import carton
 from .catalogue import COMPOSITE, Quality, quality_of
-from .compose import backdrop, compose, crowd, cut_out, line_up, toned
+from .compose import backdrop, compose, crowd, cut_out, heap, line_up, toned
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
@@ -52,6 +52,8 @@ NOT_EMPTY = {"grocery_store"}
 CROWDS = 0.15  # share of composites with a shelf of things behind the subject
 ALIKE = 0.5  # share of shelves that hold more of what the subject is
 GROUPS = 0.12  # share of composites with a group of things of one kind for the subject
+HEAPS = 0.2  # share of composites with a heap, or a row, of a thing and its like for the subject
+PLAIN = 0.7  # share of heaps before a drawn background
 IN_GROUPS = SUBJECTS | {"ccp_person": 0.5}  # whose kind groups are of
 TONED = 0.15  # share of composites whose background takes a colour of the subject's
 MIN_SIDE_PX = 48
@@ -184,8 +186,12 @@ class SceneMaker:
     def _composite(
         self, frame_wh: tuple[int, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        background = backdrop(self.draw_behind(rng), frame_wh, rng)
-        if rng.random() < GROUPS:
+        heaped = rng.random() < HEAPS
+        picture = None if heaped and rng.random() < PLAIN else self.draw_behind(rng)
+        background = backdrop(picture, frame_wh, rng)
+        if heaped:
+            subjects = [heap(self._alike(rng), rng)]
+        elif rng.random() < GROUPS:
             kind = _pick(self.groups, rng)
             subjects = [line_up([self.draw_subject(rng, kind) for _ in range(int(rng.integers(2, 6)))], rng)]
         elif rng.random() < CROWDS:
@@ -199,6 +205,12 @@ class SceneMaker:
         if rng.random() < TONED:
             background = toned(background, subjects[0], rng)
         return compose(background, subjects, rng)
+
+    def _alike(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Two to nine things of one kind, of one or two shapes."""
+        kind = _pick(self.subjects, rng)
+        shapes = [self.draw_subject(rng, kind) for _ in range(int(rng.integers(1, 3)))]
+        return [shapes[int(rng.integers(len(shapes)))] for _ in range(int(rng.integers(2, 10)))]
 
     def draw_behind(self, rng: np.random.Generator) -> np.ndarray | None:
         """A picture to put behind a subject, uint8 (H, W, 3); None: draw a background."""
