@@ -3,7 +3,8 @@
     python -m livecut.training.write_composites ../shared/data out/composites CUTOUTS ...
     livecut eval livecut-s out/composites
 
-Alpha is exact. The same arguments write the same pictures.
+Alpha is exact. The same arguments write the same pictures. With ``--heaps`` two to nine of each, strewn or in
+a row, before drawn backgrounds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from .data.augment import photometric
 from .data.catalogue import read_catalogue
-from .data.compose import backdrop, compose, cut_out
+from .data.compose import backdrop, compose, cut_out, heap
 from .data.find import read_picture
 
 SIZE_WH = (512, 384)
@@ -44,7 +45,9 @@ def photographs(folders: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
             yield path, cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
 
 
-def write_composites(data: Path, out: Path, cutouts: Sequence[Path], *, seed: int = 5) -> int:
+def write_composites(
+    data: Path, out: Path, cutouts: Sequence[Path], *, heaps: bool = False, seed: int = 5
+) -> int:
     """Write ``out/images/*.png`` and ``masks/*.png``; return how many.
 
     Raises
@@ -61,8 +64,11 @@ def write_composites(data: Path, out: Path, cutouts: Sequence[Path], *, seed: in
     count = 0
     for path, rgba in photographs(cutouts):
         photo = read_picture(behind[int(rng.integers(len(behind)))].image)
-        ground = backdrop(None if rng.random() < DRAWN else photo, SIZE_WH, rng)
-        image, alpha = compose(ground, [cut_out(rgba, tighten=False)], rng)
+        ground = backdrop(None if heaps or rng.random() < DRAWN else photo, SIZE_WH, rng)
+        subject = cut_out(rgba, tighten=False)
+        if heaps:
+            subject = heap([subject] * int(rng.integers(2, 10)), rng)
+        image, alpha = compose(ground, [subject], rng)
         if (alpha > 127).mean() < LEAST_COVER:
             continue
         for name, picture in (("images", photometric(image, rng)[..., ::-1]), ("masks", alpha)):
@@ -82,9 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="the data folder: its held-out backgrounds are used")
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("cutouts", type=Path, nargs="+", help="folders with cut-outs in them")
+    parser.add_argument("--heaps", action="store_true", help="several of each, before drawn backgrounds")
     options = parser.parse_args(arguments)
     try:
-        count = write_composites(options.data, options.out, options.cutouts)
+        count = write_composites(options.data, options.out, options.cutouts, heaps=options.heaps)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

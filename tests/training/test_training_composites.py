@@ -29,6 +29,10 @@ def test_photographs_are_laid_over_held_out_backgrounds_and_drawings_are_not(dat
     made = written(tmp_path / "one")
     assert sorted(made) == ["images/0000_photo.png", "masks/0000_photo.png"]
     assert made == written(tmp_path / "other")
+    options = [str(data_folder), str(tmp_path / "heaps"), str(cutouts), "--heaps"]
+    assert write_composites.main(options) == 0
+    assert sorted(written(tmp_path / "heaps")) == sorted(made)
+    assert written(tmp_path / "heaps") != made
     mask = cv2.imread(str(tmp_path / "one" / "masks" / "0000_photo.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == write_composites.SIZE_WH[::-1]
     assert 0.02 < (mask > 127).mean() < 0.98
