@@ -63,8 +63,9 @@ def write_composites(
     rng = np.random.default_rng(seed)
     count = 0
     for path, rgba in photographs(cutouts):
-        photo = read_picture(behind[int(rng.integers(len(behind)))].image)
-        ground = backdrop(None if heaps or rng.random() < DRAWN else photo, SIZE_WH, rng)
+        photo = behind[int(rng.integers(len(behind)))].image
+        drawn = heaps or rng.random() < DRAWN
+        ground = backdrop(None if drawn else read_picture(photo), SIZE_WH, rng)
         subject = cut_out(rgba, tighten=False)
         if heaps:
             subject = heap([subject] * int(rng.integers(2, 10)), rng)

@@ -367,11 +367,12 @@ def test_a_tiny_model_is_rendered_alone_whole_and_in_its_own_colour(tmp_path):
     model = next(f"cube{n}.obj" for n in range(50) if not is_validation(f"cube{n}.obj"))
     (folder / model).write_text(text)
     (folder / "cube.mtl").write_text("newmtl red\nKd 0.8 0.02 0.02\n")
+    assets = Assets.find(tmp_path, "objects3d")
+    first = (layout(n, 0, assets, render.cutout_names(n)["image"]) for n in range(200))
     number = next(
-        n
-        for n in range(200)
-        if layout(n, 0, Assets.find(tmp_path, "objects3d"), f"{n:05d}.png").products[0].material == "own"
-        and layout(n, 0, Assets.find(tmp_path, "objects3d"), f"{n:05d}.png").products[0].model.endswith(model)
+        scene.number
+        for scene in first
+        if scene.products[0].material == "own" and scene.products[0].model.endswith(model)
     )
     options = ["--data", str(tmp_path), "--models", "objects3d", "--cutouts", "--first", str(number)]
     options += ["--size", "32", "--samples", "8", "--device", "cpu"]

@@ -147,9 +147,7 @@ def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
     for number in rng.permutation(len(shown)):
         left, top, thing = shown[number]
         at = group[top : top + thing.shape[0], left : left + thing.shape[1]]
-        cover = thing[..., 3].astype(np.float32) / 255
-        at[..., :3] = over(at[..., :3], thing[..., :3], np.where(at[..., 3] == 0, 1.0, cover))
-        at[..., 3] = np.maximum(at[..., 3], thing[..., 3])
+        _lay(at, thing, at[..., :3], thing[..., 3].astype(np.float32) / 255)
     return group
 
 
@@ -185,14 +183,17 @@ def heap(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
         laid = cv2.warpAffine(thing, onto, (HEAP_PX, HEAP_PX))
         cover = laid[..., 3].astype(np.float32) / 255
         shade = 1 - rng.uniform(0, 0.4) * _softened(cover, 3.0)  # on what lies below
-        group[..., :3] = over(
-            group[..., :3] * shade[..., None], laid[..., :3], np.where(group[..., 3] == 0, 1.0, cover)
-        )
-        group[..., 3] = np.maximum(group[..., 3], laid[..., 3])
+        _lay(group, laid, group[..., :3] * shade[..., None], cover)
     whole = cv2.getRotationMatrix2D((middle, middle), turned if in_a_row else 0.0, 0.7 if in_a_row else 1.0)
     group = cv2.warpAffine(group, whole, (HEAP_PX, HEAP_PX))
     left, top, width, height = cv2.boundingRect((group[..., 3] > 8).astype(np.uint8))
     return np.ascontiguousarray(group[top : top + height, left : left + width])
+
+
+def _lay(group: np.ndarray, thing: np.ndarray, below: np.ndarray, cover: np.ndarray) -> None:
+    """Lay ``thing`` over ``group``, both uint8 (h, w, 4), in place; ``below`` is how it looks there."""
+    group[..., :3] = over(below, thing[..., :3], np.where(group[..., 3] == 0, 1.0, cover))
+    group[..., 3] = np.maximum(group[..., 3], thing[..., 3])
 
 
 def _as_tall(thing: np.ndarray, tall: int) -> np.ndarray:
