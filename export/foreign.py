@@ -112,7 +112,7 @@ def import_foreign(
     step("compare", 0.5)
     precision, layers = precision_of(wrapped)
     limits = LIMITS["requantised" if is_byte_wise(model) else precision]
-    parity = run_at.parity(wrapped, plan, answers[0], limits)
+    parity = run_at.parity(wrapped, plan, answers[0], limits, flat=DYNAMIC not in rewritten)
     if DYNAMIC in rewritten:
         rewritten[rewritten.index(DYNAMIC)] = (
             f"{DYNAMIC}; so the weights compute in {precision}, and alpha is {parity['max_abs']:.1e} at most "
@@ -265,14 +265,20 @@ class _Source:
         return Answer(size_wh, outputs[feed.output_name], shapes, constants)
 
     def parity(
-        self, wrapped: onnx.ModelProto, plan: Plan, probe: Answer, limits: tuple[float, float]
+        self,
+        wrapped: onnx.ModelProto,
+        plan: Plan,
+        probe: Answer,
+        limits: tuple[float, float],
+        *,
+        flat: bool = True,
     ) -> dict[str, float]:
         """Both over the same pictures, the states carried along; raises ParityError where they differ."""
         ours, _ = open_runner(wrapped)
         states = {name: np.zeros(shape, np.float32) for name, shape in probe.states.items()}
         raw_states = {name: states[name].astype(self.feed.states[name][1]) for name in states}
         differences = []
-        for image in pictures(self.recipe, probe.size_wh):
+        for image in pictures(self.recipe, probe.size_wh, flat=flat):
             outputs = self._once(image, raw_states, probe.constants)
             answer = ours({IMAGE: image, **states})
             differences.append(compare(outputs[self.feed.output_name], answer[ALPHA], plan, limits))

@@ -90,13 +90,19 @@ def _openvino(model: onnx.ModelProto | Path) -> Run:
     return run
 
 
-def pictures(recipe: Recipe, size_wh: Size) -> list[np.ndarray]:
+def pictures(recipe: Recipe, size_wh: Size, *, flat: bool = True) -> list[np.ndarray]:
     """Normalised pictures where a wrong layout, channel order or activation shows.
+
+    Parameters
+    ----------
+    flat : bool
+        Black and white among them. Whether those hold a subject a network need not know: a rounding may
+        turn all of its answer over.
 
     Returns
     -------
     list of ndarray of float32, shape (1, 3, h, w)
-        A disc on a coloured ramp with noise, black, white, and thin bright lines.
+        A disc on a coloured ramp with noise, thin bright lines, black and white.
     """
     width, height = size_wh
     rng = np.random.default_rng(17)
@@ -108,9 +114,11 @@ def pictures(recipe: Recipe, size_wh: Size) -> list[np.ndarray]:
     lines = np.full((3, height, width), 20, np.float32)
     lines[:, height // 3, :] = 250
     lines[0, :, width // 2] = 250
-    flat = [np.full((3, height, width), value, np.float32) for value in (0, 255)]
+    shown = [scene, lines]
+    if flat:
+        shown += [np.full((3, height, width), value, np.float32) for value in (0, 255)]
     mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (recipe.mean, recipe.std))
-    return [((picture - mean) / std)[None].astype(np.float32) for picture in (scene, *flat, lines)]
+    return [((picture - mean) / std)[None].astype(np.float32) for picture in shown]
 
 
 def first_states(feed: Feed) -> dict[str, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import graphlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     _check_external_data(model, path)
     if any(_external(tensor) for tensor in _tensors(model)):
         onnx.load_external_data_for_model(model, str(path.parent))
+    _put_in_order(model.graph)
     check(model, path.name)
     if model.functions:  # what newer exporters wrap layers in: the nodes inside are what counts
         from onnx import inliner
@@ -73,6 +76,38 @@ def check(model: onnx.ModelProto, name: str) -> None:
         raise ModelError(
             f"{name}: not a valid ONNX model: {first_line(error)}; export it again where it is from"
         ) from None
+
+
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Sort the nodes of ``graph`` so that each comes after what it reads, as ONNX asks, in place.
+
+    Tools that rewrite graphs leave others behind, and ONNX Runtime runs them. A graph with a cycle stays as
+    it is, for the checker to refuse.
+    """
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    reads = {
+        number: {makers[name] for name in _names_read(node) if name in makers}
+        for number, node in enumerate(graph.node)
+    }
+    if all(maker < number for number, needed in reads.items() for maker in needed):
+        return
+    try:
+        order = list(graphlib.TopologicalSorter(reads).static_order())
+    except graphlib.CycleError:
+        return
+    nodes = [graph.node[number] for number in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _names_read(node: onnx.NodeProto) -> Iterator[str]:
+    """What ``node`` reads, and what the graphs inside it do; names of their own among it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in graph.output)
+            for inner in graph.node:
+                yield from _names_read(inner)
 
 
 def opset_of(model: onnx.ModelProto) -> int:

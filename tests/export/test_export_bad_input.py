@@ -132,6 +132,15 @@ def bytes_in(path):
     nets.write(path, nets.model([first, pick, last], [], inputs=[image]))
 
 
+def goes_round(path):
+    nodes = [
+        helper.make_node("Add", ["a", "c"], ["b"], name="this"),
+        helper.make_node("Relu", ["b"], ["c"], name="that"),
+        helper.make_node("Sigmoid", ["c"], ["alpha"]),
+    ]
+    nets.write(path, conv_and(*nodes), checked=False)
+
+
 def other_archive(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing to run")
@@ -180,6 +189,7 @@ BAD = {
         not_valid,
         r"not a valid ONNX model: .* input 'nothing' of node: name: .*; export it again",
     ),
+    "a circle": (goes_round, r"not a valid ONNX model: .* topologically sorted, .* 'c' of node: name: this"),
     "another archive": (
         other_archive,
         r"an archive that holds no model livecut knows; expected an ONNX model",
@@ -230,6 +240,23 @@ def test_a_manifest_of_another_graph_is_one_line(tmp_path, changes, message):
         export_model(folder, tmp_path / "out")
     assert caught.value.exit_code == 4
     assert not (tmp_path / "out").exists()
+
+
+def test_nodes_are_put_in_order_and_a_branch_reads_what_is_made_outside(tmp_path):
+    branches = [
+        helper.make_graph([helper.make_node("Identity", ["late"], [name])], name, [], [outcome])
+        for name in ("then", "else")
+        for outcome in [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)]
+    ]
+    nodes = [
+        helper.make_node("If", ["yes"], ["b"], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node("Relu", ["a"], ["late"]),
+        helper.make_node("Sigmoid", ["b"], ["alpha"]),
+    ]
+    model = conv_and(*nodes, initialisers=[nets.weights("yes", True, bool)])
+    nets.write(tmp_path / "w.onnx", model, checked=False)
+    order = [node.op_type for node in load_onnx(tmp_path / "w.onnx").graph.node]
+    assert order == ["Conv", "Relu", "If", "Sigmoid"]
 
 
 def test_a_rank_that_depends_on_the_values_is_refused(tmp_path):

@@ -39,6 +39,25 @@ def test_isnet_takes_the_first_of_its_outputs_and_drops_the_features(tmp_path):
     )
 
 
+def shuffled(path, rng):
+    model = onnx.load(str(path))
+    nodes = [model.graph.node[number] for number in rng.permutation(len(model.graph.node))]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, str(path))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_in_any_order_are_the_same_network(tmp_path, seed):
+    import_foreign(nets.isnet(tmp_path / "in_order.onnx"), None, tmp_path / "in_order")
+    shuffled(nets.isnet(tmp_path / "any_order.onnx"), np.random.default_rng(seed))
+    import_foreign(tmp_path / "any_order.onnx", None, tmp_path / "any_order")
+    image = scene((64, 64))
+    np.testing.assert_array_equal(
+        alpha_of(tmp_path / "any_order", image), alpha_of(tmp_path / "in_order", image)
+    )
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_birefnets_last_output_gets_one_sigmoid_not_two(tmp_path, inside):
     report = import_foreign(nets.birefnet(tmp_path / "b.onnx", sigmoid=inside), None, tmp_path / "b")
