@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +55,7 @@ def constants_to_weights(model: onnx.ModelProto) -> None:
                 continue
             tensor = onnx.numpy_helper.from_array(array, node.output[0])
         model.graph.initializer.append(tensor)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
+    replace_nodes(model.graph, kept)
 
 
 def _plain_constant(name: str, attribute: onnx.AttributeProto):  # type: ignore[no-untyped-def]
@@ -97,6 +96,22 @@ class Names:
 def has_subgraph(node: onnx.NodeProto) -> bool:
     """Whether the node (``If``, ``Loop``, ``Scan``) carries a graph of its own."""
     return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Make ``nodes`` the nodes of ``graph``; they may be its own."""
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def names_read(node: onnx.NodeProto) -> Iterator[str]:
+    """What ``node`` reads, and what the graphs that it carries do; names of their own among it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in graph.output)
+            for inner in graph.node:
+                yield from names_read(inner)
 
 
 def chosen(names: Iterable[str], patterns: Sequence[str]) -> set[str]:

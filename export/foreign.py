@@ -271,7 +271,7 @@ class _Source:
         probe: Answer,
         limits: tuple[float, float],
         *,
-        flat: bool = True,
+        flat: bool,
     ) -> dict[str, float]:
         """Both over the same pictures, the states carried along; raises ParityError where they differ."""
         ours, _ = open_runner(wrapped)

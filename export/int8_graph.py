@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .edits import Names
+from .edits import Names, replace_nodes
 from .int8_half import half_scale
 from .ranges import BINS, TensorRange
 
@@ -156,8 +156,7 @@ class _Writer:
             for name in node.output:
                 if name in self.points:
                     made += self._pair(name)
-        del graph.node[:]
-        graph.node.extend(made)
+        replace_nodes(graph, made)
         used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
         kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:]

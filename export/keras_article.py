@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.errors import ModelError
+from .edits import replace_nodes
 from .keras_file import KerasFile
 
 if TYPE_CHECKING:
@@ -240,9 +241,7 @@ def with_alpha(model: onnx.ModelProto, key: Sequence[float] = KEY) -> onnx.Model
     kept = op("Mul", sure, op("Sub", fine, coarse, name="fuse/gain"), name="fuse/kept")
     zero = constant("fuse/zero", np.array(0.0))
     op("Clip", op("Add", coarse, kept, name="fuse/alpha"), zero, one, name="alpha")
-    own = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([nodes[0], *own, *nodes[1:]])
+    replace_nodes(graph, [nodes[0], *graph.node, *nodes[1:]])
     sides = list(graph.input[0].type.tensor_type.shape.dim)[2:]
     size = [side.dim_value or side.dim_param for side in sides]
     del graph.input[:], graph.output[:], graph.value_info[:]

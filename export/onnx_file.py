@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import graphlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ModelError
 from .checks import NEWEST_OPSET, OLDEST_OPSET, OPSET
+from .edits import names_read, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -86,7 +86,7 @@ def _put_in_order(graph: onnx.GraphProto) -> None:
     """
     makers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
     reads = {
-        number: {makers[name] for name in _names_read(node) if name in makers}
+        number: {makers[name] for name in names_read(node) if name in makers}
         for number, node in enumerate(graph.node)
     }
     if all(maker < number for number, needed in reads.items() for maker in needed):
@@ -95,19 +95,7 @@ def _put_in_order(graph: onnx.GraphProto) -> None:
         order = list(graphlib.TopologicalSorter(reads).static_order())
     except graphlib.CycleError:
         return
-    nodes = [graph.node[number] for number in order]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _names_read(node: onnx.NodeProto) -> Iterator[str]:
-    """What ``node`` reads, and what the graphs inside it do; names of their own among it."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            yield from (value.name for value in graph.output)
-            for inner in graph.node:
-                yield from _names_read(inner)
+    replace_nodes(graph, [graph.node[number] for number in order])
 
 
 def opset_of(model: onnx.ModelProto) -> int:

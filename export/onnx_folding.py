@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .edits import Names
+from .edits import Names, names_read, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -70,11 +70,6 @@ def _add(graph: onnx.GraphProto, name: str, value: np.ndarray) -> None:
     graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
 
 
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
 def _fold_shapes(model: onnx.ModelProto) -> None:
     """Shapes of tensors whose sizes are all known become constants."""
     from onnx import shape_inference
@@ -101,7 +96,7 @@ def _fold_shapes(model: onnx.ModelProto) -> None:
         else:
             part = size[attributes.get("start", 0) : attributes.get("end", len(size))]
             _add(graph, node.output[0], np.asarray(part, np.int64))
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _fold_constants(graph: onnx.GraphProto) -> None:
@@ -116,7 +111,7 @@ def _fold_constants(graph: onnx.GraphProto) -> None:
         for name, value in values.items():
             known[name] = value
             _add(graph, name, value)
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _computed(node: onnx.NodeProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
@@ -181,7 +176,7 @@ def _fold_normalisation(graph: onnx.GraphProto) -> None:
         maker.input.extend(inputs)
         maker.output[0] = name
         gone.append(node)
-    _replace_nodes(graph, [node for node in graph.node if not any(node is other for other in gone)])
+    replace_nodes(graph, [node for node in graph.node if not any(node is other for other in gone)])
 
 
 def _affine(node: onnx.NodeProto, known: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -227,7 +222,7 @@ def _scale_normalisation(model: onnx.ModelProto) -> None:
             helper.make_node("Mul", [node.input[0], scale], [scaled], scaled),
             helper.make_node("Add", [scaled, shift], [name], node.name or name),
         ]
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _limits_to_scalars(graph: onnx.GraphProto) -> None:
@@ -259,7 +254,7 @@ def _skip_identities(graph: onnx.GraphProto) -> None:
             instead[node.output[0]] = node.input[0]
         else:
             kept.append(node)
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
@@ -268,10 +263,8 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if used & set(node.output):
             kept.append(node)
-            used.update(node.input)
-            for attribute in node.attribute:
-                used.update(name for inner in attribute.g.node for name in inner.input)
-    _replace_nodes(graph, kept[::-1])
+            used.update(names_read(node))
+    replace_nodes(graph, kept[::-1])
     held, names = [], set()
     for tensor in reversed(graph.initializer):  # the newest of a name counts
         if tensor.name in used and tensor.name not in names:

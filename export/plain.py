@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .edits import replace_nodes
 from .onnx_file import opset_of
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def made_plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         rewrite = rewriters.get((node.domain, node.op_type))
         if rewrite is None or not rewrite(writer, node):
             writer.nodes.append(node)
-    del result.graph.node[:]
-    result.graph.node.extend(writer.nodes)
+    replace_nodes(result.graph, writer.nodes)
     result.graph.initializer.extend(writer.weights)
     del result.graph.value_info[:]
     if not any(node.domain == MICROSOFT for node in result.graph.node):

@@ -79,6 +79,26 @@ def test_normalisation_of_a_tensor_that_others_use_stays_apart(rng, picture):
     same(net, after, picture)
 
 
+def test_what_only_a_branch_of_a_branch_reads_is_kept(picture):
+    def branch(node, name):
+        made = helper.make_tensor_value_info(name, nets.TensorProto.FLOAT, None)
+        return helper.make_graph([node], name, [], [made])
+
+    def either(name, one, other):
+        return helper.make_node("If", ["yes"], [name], then_branch=one, else_branch=other)
+
+    inner = either(
+        "inner",
+        branch(helper.make_node("Mul", ["image", "scale"], ["deep"]), "deep"),
+        branch(helper.make_node("Identity", ["image"], ["deep_else"]), "deep_else"),
+    )
+    plain = branch(helper.make_node("Identity", ["image"], ["flat"]), "flat")
+    weights = [nets.weights("yes", True, bool), nets.weights("scale", np.full((1, 3, 1, 1), 0.3))]
+    last = helper.make_node("ReduceMean", ["b"], ["alpha"], axes=[1], keepdims=1)
+    net = nets.model([either("b", branch(inner, "inner"), plain), last], weights)
+    same(net, fold(net), picture)
+
+
 def test_a_known_size_turns_computed_shapes_into_numbers(picture):
     net = nets.upsampling()
     fixed, manifest = apply_shapes(net, nets.MANIFEST, Shapes((64, 32)))

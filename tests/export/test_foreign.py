@@ -39,22 +39,18 @@ def test_isnet_takes_the_first_of_its_outputs_and_drops_the_features(tmp_path):
     )
 
 
-def shuffled(path, rng):
+def test_nodes_in_no_order_are_the_same_network(tmp_path):
+    path = nets.isnet(tmp_path / "in_order.onnx")
+    import_foreign(path, None, tmp_path / "in_order")
     model = onnx.load(str(path))
-    nodes = [model.graph.node[number] for number in rng.permutation(len(model.graph.node))]
+    nodes = list(model.graph.node)[::-1]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    onnx.save(model, str(path))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_nodes_in_any_order_are_the_same_network(tmp_path, seed):
-    import_foreign(nets.isnet(tmp_path / "in_order.onnx"), None, tmp_path / "in_order")
-    shuffled(nets.isnet(tmp_path / "any_order.onnx"), np.random.default_rng(seed))
-    import_foreign(tmp_path / "any_order.onnx", None, tmp_path / "any_order")
+    onnx.save(model, str(tmp_path / "backwards.onnx"))
+    import_foreign(tmp_path / "backwards.onnx", None, tmp_path / "backwards")
     image = scene((64, 64))
     np.testing.assert_array_equal(
-        alpha_of(tmp_path / "any_order", image), alpha_of(tmp_path / "in_order", image)
+        alpha_of(tmp_path / "backwards", image), alpha_of(tmp_path / "in_order", image)
     )
 
 
