@@ -24,6 +24,7 @@ from .data.outlines import outlined_mask, second_outlines_for
 from .evaluate import Summary, markdown, measure, summarise
 from .pairs import Sample, packed_samples
 from .predictors import Predictor, open_predictor
+from .program import exit_code, parser_of
 
 MEASURED = ("mae", "iou", "boundary_f")
 
@@ -86,21 +87,17 @@ def agreement(both: Sequence[tuple[Sample, np.ndarray]], models: Mapping[str, Pr
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.agreement", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("agreement", __doc__)
     parser.add_argument("data", type=Path, help="the data folder")
     parser.add_argument("models", nargs="*", help="models to compare, by name or folder")
     parser.add_argument("--cache", type=Path, default=Path("out/cache"), help="for decoded pictures")
-    options = parser.parse_args(arguments)
-    try:
-        models = {name: open_predictor(find_bundle(name)) for name in options.models}
-        rows = agreement(twice_outlined(options.data, options.cache), models)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_compare, parser.parse_args(arguments))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    models = {name: open_predictor(find_bundle(name)) for name in options.models}
+    rows = agreement(twice_outlined(options.data, options.cache), models)
     print(markdown(rows, "data: who, against what"))
-    return 0
 
 
 if __name__ == "__main__":

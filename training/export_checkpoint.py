@@ -35,6 +35,7 @@ from .ledger import build_ledger, with_earlier
 from .model.exported import exported
 from .model.network import STRIDE, count_gmacs, count_parameters
 from .predictors import Framed, Size, averaged_network, onnx_predictor
+from .program import exit_code, parser_of
 
 LICENCE = "Apache-2.0"
 PARITY_PICTURES = 8
@@ -169,9 +170,7 @@ def validate(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.export_checkpoint", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("export_checkpoint", __doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to write, or to replace")
@@ -182,26 +181,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--failures", type=Path, help="Markdown on known failures (default: configs/NAME.failures.md)"
     )
-    options = parser.parse_args(arguments)
-    try:
-        name = load_checkpoint(options.checkpoint)["config"]["name"]
-        notes = options.failures or CONFIGS / f"{name}.failures.md"
-        passport, summary = export_checkpoint(
-            options.checkpoint,
-            options.data,
-            options.out,
-            cache=options.cache or options.checkpoint.parent / "cache",
-            version=options.version,
-            failures=notes.read_text(encoding="utf-8") if notes.is_file() else "Not examined.",
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_export, parser.parse_args(arguments))
+
+
+def _export(options: argparse.Namespace) -> None:
+    name = load_checkpoint(options.checkpoint)["config"]["name"]
+    notes = options.failures or CONFIGS / f"{name}.failures.md"
+    passport, summary = export_checkpoint(
+        options.checkpoint,
+        options.data,
+        options.out,
+        cache=options.cache or options.checkpoint.parent / "cache",
+        version=options.version,
+        failures=notes.read_text(encoding="utf-8") if notes.is_file() else "Not examined.",
+    )
     print(table(summary))
     parity: Mapping[str, float] = passport.parity
     agreed = f"{parity['inputs']:.0f} inputs agree with torch within {parity['max_abs']:.1e}"
     print(f"{options.out}: {agreed}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from ..engine.errors import DeviceUnavailable, LivecutError, UsageError
 from .ledger import LICENCE_FILE
+from .program import exit_code, parser_of
 from .render_layout import Assets, Scene, layout, picture_name
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def settings_for(device: str, size: int, samples: int, threads: int) -> Settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.render", description=__doc__.split("\n")[0]
-    )
+    parser = parser_of("render", __doc__)
     parser.add_argument("out", type=Path, help="folder for the pictures")
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="models, envmaps, backgrounds"
@@ -185,30 +184,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=32, help="light paths a pixel, before denoising")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=0, help="0 takes all cores")
-    chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder of work is taken away
-    try:
-        if min(chosen.size, chosen.samples, chosen.count) < 1 or chosen.first < 0:
-            raise UsageError("--size, --samples and --count: expected at least 1; --first: at least 0")
-        settings = settings_for(chosen.device, chosen.size, chosen.samples, chosen.threads)
-        from .render_blender import render, render_cutout
+    return exit_code(_render, parser.parse_args(arguments))
 
-        draw = render_cutout if chosen.cutouts else render
-        behind = [chosen.models, "envmaps", *([] if chosen.cutouts else ["backgrounds"])]
-        state(chosen.out, chosen.data, behind)
-        print(f"on the {'GPU' if settings.gpu else 'CPU'}", file=sys.stderr)
-        done = run(
-            chosen.out,
-            range(chosen.first, chosen.first + chosen.count),
-            assets=Assets.find(chosen.data, chosen.models),
-            seed=chosen.seed,
-            make=lambda scene, folder: draw(scene, chosen.data, folder, settings),
-            names=cutout_names if chosen.cutouts else names,
-            told=lambda line: print(line, file=sys.stderr),
-        )
-    except LivecutError as error:
-        print(f"livecut: error: {error}", file=sys.stderr)
-        return error.exit_code
+
+def _render(chosen: argparse.Namespace) -> int:
+    if min(chosen.size, chosen.samples, chosen.count) < 1 or chosen.first < 0:
+        raise UsageError("--size, --samples and --count: expected at least 1; --first: at least 0")
+    settings = settings_for(chosen.device, chosen.size, chosen.samples, chosen.threads)
+    from .render_blender import render, render_cutout
+
+    draw = render_cutout if chosen.cutouts else render
+    behind = [chosen.models, "envmaps", *([] if chosen.cutouts else ["backgrounds"])]
+    state(chosen.out, chosen.data, behind)
+    print(f"on the {'GPU' if settings.gpu else 'CPU'}", file=sys.stderr)
+    done = run(
+        chosen.out,
+        range(chosen.first, chosen.first + chosen.count),
+        assets=Assets.find(chosen.data, chosen.models),
+        seed=chosen.seed,
+        make=lambda scene, folder: draw(scene, chosen.data, folder, settings),
+        names=cutout_names if chosen.cutouts else names,
+        told=lambda line: print(line, file=sys.stderr),
+    )
     print(f"{done.rendered} rendered, {done.kept} there already, {len(done.failed)} failed", file=sys.stderr)
     return 3 if done.failed else 0
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 
 from .data.catalogue import Item, read_catalogue
+from .program import exit_code, parser_of
 
 JPEG_QUALITY = 92
 
@@ -87,26 +88,21 @@ def _small(path: Path, side: int) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.shrink", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("shrink", __doc__)
     parser.add_argument("data", type=Path, help="the data folder")
     parser.add_argument("out", type=Path, help="what the archives' names begin with")
     parser.add_argument("--side", type=int, default=448, help="longest side of a picture, pixels")
     parser.add_argument("--piece-mb", type=float, default=60.0, help="most megabytes of one archive")
-    options = parser.parse_args(arguments)
-    try:
-        pieces, skipped = shrink(
-            options.data, options.out, side=options.side, piece_bytes=int(options.piece_mb * 1e6)
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_shrink, parser.parse_args(arguments))
+
+
+def _shrink(options: argparse.Namespace) -> None:
+    piece_bytes = int(options.piece_mb * 1e6)
+    pieces, skipped = shrink(options.data, options.out, side=options.side, piece_bytes=piece_bytes)
     for line in skipped:
         print(f"skipped {line}", file=sys.stderr)
     for piece in pieces:
         print(f"{piece}  {piece.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..engine.errors import LivecutError, UsageError
+from ..engine.errors import UsageError
 from .config import CHECKPOINT, Config, adjusted, load_config
 from .data.holdout import is_validation
 from .device import choose_device
 from .export_checkpoint import export_checkpoint
+from .program import exit_code, parser_of
 from .train import Trainer
 
 LICENCE = "Source: made on the spot by livecut.training.smoke\nLicence: CC0-1.0\nCredit: nobody\n"
@@ -109,25 +110,22 @@ def run_smoke(out: Path, config: Config, device: str = "auto") -> tuple[dict[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.smoke", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("smoke", __doc__)
     parser.add_argument(
         "--out", type=Path, default=Path("out/train-smoke"), help="an earlier run there is replaced"
     )
     parser.add_argument("--minutes", type=float, help="of training (default: those of configs/smoke.toml)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    options = parser.parse_args(arguments)
-    try:
-        config = adjusted(load_config("smoke"), minutes=options.minutes, workers=None, threads=None)
-        values, nothing = run_smoke(options.out, config, options.device)
-    except (LivecutError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_train, parser.parse_args(arguments))
+
+
+def _train(options: argparse.Namespace) -> int:
+    config = adjusted(load_config("smoke"), minutes=options.minutes, workers=None, threads=None)
+    values, nothing = run_smoke(options.out, config, options.device)
     print(f"{options.out / 'bundle'}: " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
     if values["mae"] > ENOUGH * nothing:
         print(
-            f"error: MAE {values['mae']:.3f}: hardly learnt; nothing at all has {nothing:.3f}",
+            f"livecut: error: MAE {values['mae']:.3f}: hardly learnt; nothing at all has {nothing:.3f}",
             file=sys.stderr,
         )
         return 1

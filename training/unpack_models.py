@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..engine.errors import LivecutError, UsageError
+from ..engine.errors import UsageError
 from .ledger import LICENCE_FILE
+from .program import exit_code, parser_of
 
 PROPERTIES = "PluginFurnitureCatalog.properties"
 FLATTEST = 0.05
@@ -118,22 +119,18 @@ def statement(archives: Iterable[tuple[Path, dict[str, str], Sequence[Model]]]) 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.unpack_models", description=__doc__.split("\n")[0]
-    )
+    parser = parser_of("unpack_models", __doc__)
     parser.add_argument("out", type=Path, help="folder for the models")
     parser.add_argument("catalogues", type=Path, nargs="+", metavar="CATALOGUE.sh3f")
-    chosen = parser.parse_args(arguments)
-    try:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        archives = [(archive, *unpack(archive, chosen.out)) for archive in chosen.catalogues]
-    except LivecutError as error:
-        print(f"livecut: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code(_unpack, parser.parse_args(arguments))
+
+
+def _unpack(chosen: argparse.Namespace) -> None:
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    archives = [(archive, *unpack(archive, chosen.out)) for archive in chosen.catalogues]
     for archive, _, things in archives:
         print(f"{archive.name}: {len(things)} models", file=sys.stderr)
     (chosen.out / LICENCE_FILE).write_text(statement(archives), encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from .data.cache import pack
 from .data.catalogue import read_catalogue
 from .data.clips import ClipMaker
 from .data.dataset import SceneMaker
+from .program import exit_code, parser_of
 
 SIZES_WH = ((512, 288), (384, 384), (288, 512))
 
@@ -49,28 +50,19 @@ def write_clips(data: Path, out: Path, cache: Path, *, clips: int, frames: int, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.write_clips", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("write_clips", __doc__)
     parser.add_argument("data", type=Path, help="the data folder")
     parser.add_argument("out", type=Path, help="the folder to make clips/ in")
     parser.add_argument("--clips", type=int, default=24, help="how many")
     parser.add_argument("--frames", type=int, default=24, help="frames of each")
     parser.add_argument("--cache", type=Path, help="where decoded pictures are kept (default: OUT/cache)")
-    options = parser.parse_args(arguments)
-    try:
-        count = write_clips(
-            options.data,
-            options.out,
-            options.cache or options.out / "cache",
-            clips=options.clips,
-            frames=options.frames,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_write, parser.parse_args(arguments))
+
+
+def _write(options: argparse.Namespace) -> None:
+    cache = options.cache or options.out / "cache"
+    count = write_clips(options.data, options.out, cache, clips=options.clips, frames=options.frames)
     print(f"{options.out / 'clips'}: {options.clips} clips, {count} frames")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     livecut eval livecut-s out/composites
 
 Alpha is exact. The same arguments write the same pictures. With ``--heaps`` two to nine of each, strewn or in
-a row, before drawn backgrounds.
+a row, before drawn backgrounds; with ``--patterned`` before printed cloth; with ``--plates`` the place
+without the thing is written, too, as another moment shows it, for a model that begins with a clean plate.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import cv2
 import numpy as np
 
 from .data.augment import photometric
+from .data.backgrounds import backdrop, patterned
 from .data.catalogue import read_catalogue
-from .data.compose import backdrop, compose, cut_out, heap
+from .data.compose import compose, cut_out, heap
 from .data.find import read_picture
+from .data.plates import disturb
+from .program import exit_code, parser_of
 
 SIZE_WH = (512, 384)
 SMALLEST_PX, NARROWEST_PX = 150, 60
@@ -46,9 +50,16 @@ def photographs(folders: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
 
 
 def write_composites(
-    data: Path, out: Path, cutouts: Sequence[Path], *, heaps: bool = False, seed: int = 5
+    data: Path,
+    out: Path,
+    cutouts: Sequence[Path],
+    *,
+    heaps: bool = False,
+    patterns: bool = False,
+    plates: bool = False,
+    seed: int = 5,
 ) -> int:
-    """Write ``out/images/*.png`` and ``masks/*.png``; return how many.
+    """Write ``out/images/*.png`` and ``masks/*.png``, and ``plates/*.png`` if asked to; return how many.
 
     Raises
     ------
@@ -64,15 +75,23 @@ def write_composites(
     count = 0
     for path, rgba in photographs(cutouts):
         photo = behind[int(rng.integers(len(behind)))].image
-        drawn = heaps or rng.random() < DRAWN
-        ground = backdrop(None if drawn else read_picture(photo), SIZE_WH, rng)
+        if patterns:
+            ground = patterned(read_picture(photo), SIZE_WH, rng)
+        else:
+            drawn = heaps or rng.random() < DRAWN
+            ground = backdrop(None if drawn else read_picture(photo), SIZE_WH, rng)
         subject = cut_out(rgba, tighten=False)
         if heaps:
             subject = heap([subject] * int(rng.integers(2, 10)), rng)
         image, alpha = compose(ground, [subject], rng)
         if (alpha > 127).mean() < LEAST_COVER:
             continue
-        for name, picture in (("images", photometric(image, rng)[..., ::-1]), ("masks", alpha)):
+        if plates:
+            image, plate, alpha = disturb(image, ground, alpha, rng)
+            pictures = {"images": image[..., ::-1], "masks": alpha, "plates": plate[..., ::-1]}
+        else:
+            pictures = {"images": photometric(image, rng)[..., ::-1], "masks": alpha}
+        for name, picture in pictures.items():
             (out / name).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(out / name / f"{count:04d}_{path.stem}.png"), picture)
         count += 1
@@ -83,21 +102,20 @@ def write_composites(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.write_composites", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("write_composites", __doc__)
     parser.add_argument("data", type=Path, help="the data folder: its held-out backgrounds are used")
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("cutouts", type=Path, nargs="+", help="folders with cut-outs in them")
     parser.add_argument("--heaps", action="store_true", help="several of each, before drawn backgrounds")
-    options = parser.parse_args(arguments)
-    try:
-        count = write_composites(options.data, options.out, options.cutouts, heaps=options.heaps)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    parser.add_argument("--patterned", action="store_true", help="before printed cloth")
+    parser.add_argument("--plates", action="store_true", help="write the empty places, too")
+    return exit_code(_write, parser.parse_args(arguments))
+
+
+def _write(options: argparse.Namespace) -> None:
+    kinds = {"heaps": options.heaps, "patterns": options.patterned, "plates": options.plates}
+    count = write_composites(options.data, options.out, options.cutouts, **kinds)
     print(f"{options.out}: {count} pictures with masks")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import cv2
 from .data.catalogue import OUTLINED, outlined_pairs
 from .data.find import read_picture
 from .data.outlines import outlined_mask
+from .program import exit_code, parser_of
 
 
 def write_outlined(data: Path, out: Path, *, held_out: bool = True) -> int:
@@ -56,20 +57,16 @@ def write_outlined(data: Path, out: Path, *, held_out: bool = True) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m livecut.training.write_outlined", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of("write_outlined", __doc__)
     parser.add_argument("data", type=Path, help="the data folder")
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("--trained-on", action="store_true", help="the others: those that are trained on")
-    options = parser.parse_args(arguments)
-    try:
-        count = write_outlined(options.data, options.out, held_out=not options.trained_on)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(_write, parser.parse_args(arguments))
+
+
+def _write(options: argparse.Namespace) -> None:
+    count = write_outlined(options.data, options.out, held_out=not options.trained_on)
     print(f"{options.out}: {count} pictures with masks")
-    return 0
 
 
 if __name__ == "__main__":

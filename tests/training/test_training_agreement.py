@@ -79,9 +79,9 @@ def test_the_command_prints_the_table_and_says_what_is_missing(twice, tmp_path, 
     assert "| clothing_cc0: second outline, mask | 1 |" in capsys.readouterr().out
     (tmp_path / "outlines" / "second" / "clothing_cc0.json").unlink()
     outlines.read_outlines.cache_clear()
-    assert agreement.main([str(data), "--cache", str(tmp_path / "cache")]) == 1
+    assert agreement.main([str(data), "--cache", str(tmp_path / "cache")]) == 2
     assert "second outline" in capsys.readouterr().err
-    assert agreement.main([str(tmp_path / "nothing"), "--cache", str(tmp_path / "cache")]) == 1
+    assert agreement.main([str(tmp_path / "nothing"), "--cache", str(tmp_path / "cache")]) == 5
 
 
 def test_second_outlines_that_come_with_livecut_are_of_held_out_pictures():

@@ -164,5 +164,5 @@ def test_written_clips_are_held_out_ones_that_the_evaluation_finds(data_folder, 
     assert [sample.clip for sample in samples] == ["clips/000"] * 3 + ["clips/001"] * 3
     assert samples[0].image.shape == (288, 512, 3)
     assert 0 < samples[0].alpha.mean() < 1
-    assert write_clips.main(arguments) == 1
+    assert write_clips.main(arguments) == 2
     assert "exists; choose another folder" in capsys.readouterr().err

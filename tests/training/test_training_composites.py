@@ -33,18 +33,28 @@ def test_photographs_are_laid_over_held_out_backgrounds_and_drawings_are_not(dat
     assert write_composites.main(options) == 0
     assert sorted(written(tmp_path / "heaps")) == sorted(made)
     assert written(tmp_path / "heaps") != made
+    options = [str(data_folder), str(tmp_path / "cloth"), str(cutouts), "--patterned", "--plates"]
+    assert write_composites.main(options) == 0
+    assert sorted(written(tmp_path / "cloth")) == [*sorted(made), "plates/0000_photo.png"]
+    image, plate, mask = (
+        cv2.imread(str(tmp_path / "cloth" / kind / "0000_photo.png"), cv2.IMREAD_UNCHANGED)
+        for kind in ("images", "plates", "masks")
+    )
+    # The thing is light and the place is dark: only the picture shows it.
+    assert image[mask > 250].mean() > 60
+    assert plate[mask > 250].mean() < 60
     mask = cv2.imread(str(tmp_path / "one" / "masks" / "0000_photo.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == write_composites.SIZE_WH[::-1]
     assert 0.02 < (mask > 127).mean() < 0.98
 
 
 def test_what_cannot_be_used_is_named(data_folder, tmp_path, capsys):
-    assert write_composites.main([str(data_folder), str(tmp_path / "out"), str(tmp_path)]) == 1
+    assert write_composites.main([str(data_folder), str(tmp_path / "out"), str(tmp_path)]) == 2
     assert "held-out pictures under backgrounds" in capsys.readouterr().err
     (name,) = names(1, validation=True, pattern="far_{}.jpg")
     cv2.imwrite(str(data_folder / "backgrounds" / "rooms" / name), np.full((90, 120, 3), 30, np.uint8))
     (tmp_path / "none").mkdir()
-    assert write_composites.main([str(data_folder), str(tmp_path / "out"), str(tmp_path / "none")]) == 1
+    assert write_composites.main([str(data_folder), str(tmp_path / "out"), str(tmp_path / "none")]) == 2
     assert "expected photographs as RGBA PNGs" in capsys.readouterr().err
-    assert write_composites.main([str(data_folder), str(tmp_path), str(tmp_path / "none")]) == 1
+    assert write_composites.main([str(data_folder), str(tmp_path), str(tmp_path / "none")]) == 2
     assert "exists" in capsys.readouterr().err

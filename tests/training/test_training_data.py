@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livecut.training.data import cache, compose, dataset, geometry
+from livecut.training.data import backgrounds, cache, compose, dataset, geometry
 from livecut.training.data.augment import photometric
 from livecut.training.data.cartons import LONGEST_PX, carton
 from livecut.training.data.catalogue import Item, read_catalogue
@@ -128,10 +128,48 @@ def test_a_shelf_of_things_stays_background_and_leaves_its_ground_alone(rng):
     thing = compose.cut_out(np.full((30, 20, 4), 255, np.uint8), tighten=False)
     ground = np.full((90, 120, 3), 40, np.uint8)
     before = ground.copy()
-    shelves = [compose.crowd(ground, [thing], rng) for _ in range(10)]
+    shelves = [backgrounds.crowd(ground, [thing], rng) for _ in range(10)]
     assert np.array_equal(ground, before)
     assert all(shelf.shape == ground.shape and shelf.dtype == np.uint8 for shelf in shelves)
     assert all(shelf.max() > 90 for shelf in shelves)
+
+
+def test_a_pattern_repeats_a_part_of_its_picture_all_over(rng):
+    picture = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    size_wh = (160, 96)
+
+    def in_few_waves(image):  # share of the variance that the strongest hundredth of the frequencies has
+        power = np.sort(np.abs(np.fft.fft2(image.mean(2) - image.mean())).ravel() ** 2)
+        return power[-power.size // 100 :].sum() / power.sum()
+
+    seeds = [np.random.default_rng(seed) for seed in range(12)]
+    printed = [backgrounds.patterned(picture, size_wh, seed) for seed in seeds]
+    assert {(cloth.shape, cloth.dtype.name) for cloth in printed} == {((96, 160, 3), "uint8")}
+    plain = [backgrounds.backdrop(picture, size_wh, seed) for seed in seeds]
+    assert np.median([*map(in_few_waves, printed)]) > 2 * np.median([*map(in_few_waves, plain)])
+    # No corner is empty: a picture without black makes cloth without black.
+    light = np.maximum(picture, 200)
+    assert min(backgrounds.patterned(light, size_wh, seed).min() for seed in seeds) > 60
+
+
+def test_a_pattern_is_made_of_the_smallest_picture(rng):
+    assert (backgrounds.patterned(np.full((2, 3, 3), 99, np.uint8), (64, 48), rng) > 40).all()
+
+
+def test_backgrounds_are_printed_where_they_have_a_picture(data_folder, tmp_path, rng, monkeypatch):
+    maker = SceneMaker(cache.pack(read_catalogue(data_folder).items, tmp_path / "cache"))
+    monkeypatch.setattr(dataset, "PATTERNED", 1.0)
+    monkeypatch.setattr(dataset, "HEAPS", 0.0)
+    monkeypatch.setattr(dataset, "TONED", 0.0)
+    monkeypatch.setattr(dataset, "CROWDS", 0.0)
+    monkeypatch.setattr(dataset, "backdrop", lambda picture, size_wh, rng: picture)
+    monkeypatch.setattr(dataset, "patterned", lambda picture, size_wh, rng: "cloth")
+    monkeypatch.setattr(dataset, "compose", lambda ground, subjects, rng: ground)
+    behind = []
+    for picture in (np.zeros((9, 9, 3), np.uint8), None):
+        monkeypatch.setattr(SceneMaker, "draw_behind", lambda self, rng, picture=picture: picture)
+        behind.append(maker._composite((64, 48), rng))
+    assert behind == ["cloth", None]
 
 
 def test_a_group_holds_each_of_its_things(rng):
@@ -180,11 +218,11 @@ def test_a_background_takes_the_colour_of_a_spot_of_the_subject(rng):
     subject = np.zeros((60, 60, 4), np.uint8)
     subject[10:50, 10:50] = (240, 240, 230, 255)
     ground = rng.integers(40, 90, (48, 64, 3), dtype=np.uint8)
-    moved = compose.toned(ground, subject, rng)
+    moved = backgrounds.toned(ground, subject, rng)
     assert moved.dtype == np.uint8
     assert np.abs(moved.mean((0, 1)) - (240, 240, 230)).max() < 0.32 * 180
     assert moved.std() == pytest.approx(ground.std(), rel=0.4)  # its pattern stays
-    assert np.array_equal(compose.toned(ground, subject * 0, rng), ground)
+    assert np.array_equal(backgrounds.toned(ground, subject * 0, rng), ground)
 
 
 def test_a_group_is_of_one_kind(data_folder, tmp_path, rng, monkeypatch):

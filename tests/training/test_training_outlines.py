@@ -180,14 +180,14 @@ def test_held_out_outlines_are_written_to_be_measured(data_folder, drawn, inhand
     assert sorted(path.name for path in (place / "images").iterdir()) == sorted(held)
     mask = cv2.imread(str(place / "masks" / f"{held[0][:-4]}.png"), cv2.IMREAD_UNCHANGED)
     assert (mask.shape, mask[25, 20]) == ((56, 72), 255)
-    assert write_outlined.main([str(data_folder), str(tmp_path / "out")]) == 1
+    assert write_outlined.main([str(data_folder), str(tmp_path / "out")]) == 2
     assert "exists" in capsys.readouterr().err
     assert write_outlined.main([str(data_folder), str(tmp_path / "learnt"), "--trained-on"]) == 0
     assert "3 pictures" in capsys.readouterr().out
 
 
 def test_without_outlined_pictures_nothing_is_written(data_folder, tmp_path, capsys):
-    assert write_outlined.main([str(data_folder), str(tmp_path / "out")]) == 1
+    assert write_outlined.main([str(data_folder), str(tmp_path / "out")]) == 2
     assert FOLDER in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -143,7 +143,7 @@ def test_a_weight_of_unknown_origin_does_not_ship(trainer, data_folder, tmp_path
     (data_folder / "renders" / "LICENCE.txt").unlink()
     out = tmp_path / "models" / "tiny"
     arguments = [str(tmp_path / "run" / "checkpoint.pt"), "--data", str(data_folder), "--out", str(out)]
-    assert export_checkpoint.main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
+    assert export_checkpoint.main([*arguments, "--cache", str(tmp_path / "cache")]) == 2
     assert "must not ship" in capsys.readouterr().err
     assert not out.exists()
 

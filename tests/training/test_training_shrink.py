@@ -68,7 +68,7 @@ def test_a_broken_picture_is_named_and_left_behind(data_folder, tmp_path, capsys
 
 
 def test_a_folder_without_data_is_one_line(tmp_path, capsys):
-    assert shrink.main([str(tmp_path), str(tmp_path / "x")]) == 1
+    assert shrink.main([str(tmp_path), str(tmp_path / "x")]) == 5
     assert "holds none of the expected data folders" in capsys.readouterr().err
 
 

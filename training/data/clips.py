@@ -13,7 +13,8 @@ from torch.utils.data import IterableDataset
 from ..config import Stage
 from . import geometry
 from .augment import jpeg
-from .compose import backdrop, over, relight, shadow
+from .backgrounds import backdrop
+from .compose import over, relight, shadow
 from .dataset import Batch, SceneMaker, stage_at
 
 STILL = 0.3  # share of clips in which neither subject nor camera moves

@@ -15,10 +15,8 @@ HELD = 0.22  # share of composites whose last subject a hand holds
 PROPS = 0.06  # share with something narrow, a rod or a tag, before it
 REFLECTIONS = 0.12  # share of subjects that stand on something that shines
 RUN_OUT = 0.3  # share of single subjects that may fill the frame's other side, too, and run out of it
-STUDIO = 0.35  # share of drawn backgrounds that are nearly white, or nearly black
 GROUP_PX = 256  # height of a group
 HEAP_PX = 384  # side of the square that a heap is laid out in
-SPOT_PX = 8  # half the side of the spot whose colour a background takes
 
 
 def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
@@ -55,71 +53,6 @@ def cut_out(rgba: np.ndarray, *, tighten: bool) -> np.ndarray:
     return np.dstack([filled.astype(np.uint8), alpha])
 
 
-def backdrop(picture: np.ndarray | None, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A background of ``size_wh``: a crop of ``picture``, or drawn (plain, ramp, stripes) if None."""
-    if picture is None:
-        return _drawn(size_wh, rng)
-    height, width = picture.shape[:2]
-    aspect = size_wh[0] / size_wh[1]
-    crop_height = min(width / aspect, height) * rng.uniform(0.45, 1.0)
-    crop_width = crop_height * aspect
-    corner = rng.uniform(0, 1, 2) * (width - crop_width, height - crop_height)
-    source = (geometry.corners(crop_width, crop_height) + corner).astype(np.float32)
-    if rng.random() < 0.3:
-        source = geometry.turn(source, rng.uniform(-15, 15))
-    out = geometry.warp(picture, source, geometry.corners(*size_wh), size_wh, cv2.BORDER_REFLECT_101)
-    if rng.random() < 0.5:
-        out = out[:, ::-1]
-    if rng.random() < 0.3:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.8, 4.0))
-    return np.ascontiguousarray(out)
-
-
-def crowd(background: np.ndarray, things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """``background`` with rows of small copies of ``things``, out of focus: a shelf behind the subject.
-
-    Parameters
-    ----------
-    background : ndarray of uint8, shape (H, W, 3)
-    things : sequence of ndarray of uint8, shape (h, w, 4)
-        From ``cut_out``. They become background.
-    """
-    height, width = background.shape[:2]
-    image = background.copy()
-    for row in range(int(rng.integers(1, 4))):
-        thing = things[row % len(things)]
-        tall = int(rng.uniform(0.14, 0.32) * height)
-        small = _as_tall(thing, tall)
-        top = int(rng.uniform(0, height - tall))
-        step = max(8, int(small.shape[1] * rng.uniform(0.9, 1.6)))
-        for left in range(int(rng.uniform(-small.shape[1], 0)), width, step):
-            shown = small[:, max(0, -left) : max(0, width - left)]
-            place_at = image[top : top + tall, max(0, left) : max(0, left) + shown.shape[1]]
-            place_at[...] = over(place_at, shown[..., :3], shown[..., 3].astype(np.float32) / 255)
-    dim = cv2.convertScaleAbs(image, alpha=rng.uniform(0.55, 1.0))
-    return cv2.GaussianBlur(dim, (0, 0), rng.uniform(0.7, 2.5))
-
-
-def toned(background: np.ndarray, subject: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``background`` moved to about the colour of some spot of ``subject``: white on white, red on red.
-
-    Parameters
-    ----------
-    background : ndarray of uint8, shape (H, W, 3)
-    subject : ndarray of uint8, shape (h, w, 4)
-        From ``cut_out``.
-    """
-    rows, columns = np.nonzero(subject[..., 3] > 242)
-    if not rows.size:
-        return background
-    at = int(rng.integers(rows.size))
-    top, left = max(0, rows[at] - SPOT_PX), max(0, columns[at] - SPOT_PX)
-    spot = subject[top : rows[at] + SPOT_PX, left : columns[at] + SPOT_PX]
-    colour = spot[spot[..., 3] > 242][:, :3].mean(0)
-    shift = (colour - background.mean((0, 1))) * rng.uniform(0.7, 1.0)
-    return np.clip(background + shift.astype(np.float32), 0, 255).astype(np.uint8)
-
-
 def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """``things`` beside each other, overlapping in part, as one subject: a group.
 
@@ -137,7 +70,7 @@ def line_up(things: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
     left = 0
     for thing in things:
         tall = int(GROUP_PX * rng.uniform(0.75, 1.0))
-        small = _as_tall(thing, tall)
+        small = as_tall(thing, tall)
         small[..., :3] = cv2.convertScaleAbs(small[..., :3], alpha=rng.uniform(0.85, 1.1))
         shown.append((left, int((GROUP_PX - tall) * rng.uniform(0.6, 1.0)), small))
         left += max(1, round(small.shape[1] * rng.uniform(0.5, 1.05)))
@@ -196,7 +129,7 @@ def _lay(group: np.ndarray, thing: np.ndarray, below: np.ndarray, cover: np.ndar
     group[..., 3] = np.maximum(group[..., 3], thing[..., 3])
 
 
-def _as_tall(thing: np.ndarray, tall: int) -> np.ndarray:
+def as_tall(thing: np.ndarray, tall: int) -> np.ndarray:
     """``thing``, smaller, ``tall`` pixels high."""
     wide = max(2, round(thing.shape[1] * tall / thing.shape[0]))
     return cv2.resize(thing, (wide, tall), interpolation=cv2.INTER_AREA)
@@ -364,25 +297,3 @@ def relight(colour: np.ndarray, alpha: np.ndarray, scene: np.ndarray, rng: np.ra
     return np.clip(colour * rng.uniform(0.75, 1.2) * np.exp(rng.normal(0, 0.04, 3)), 0, 255).astype(
         np.float32
     )
-
-
-def _drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    width, height = size_wh
-    studio = rng.random() < STUDIO
-    if studio:
-        first = np.full(3, rng.uniform(225, 255) if rng.random() < 0.8 else rng.uniform(0, 25))
-    else:
-        first = np.clip(rng.choice([rng.uniform(0, 255, 3), np.full(3, rng.uniform(60, 250))]), 0, 255)
-    second = np.clip(first + rng.normal(0, 6 if studio else 45, 3), 0, 255)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    angle = rng.uniform(0, 2 * np.pi)
-    along = np.cos(angle) * x / width + np.sin(angle) * y / height
-    style = rng.random()
-    if style < 0.65:
-        share = (along - along.min()) / max(float(np.ptp(along)), 1e-6) * rng.uniform(0, 1)
-    else:
-        share = (np.sin(along * rng.uniform(12, 90)) > rng.uniform(-0.7, 0.7)).astype(np.float32)
-        if style > 0.85:
-            across = np.sin(angle) * x / width - np.cos(angle) * y / height
-            share = np.abs(share - (np.sin(across * rng.uniform(12, 90)) > 0))
-    return (first * (1 - share[..., None]) + second * share[..., None]).astype(np.uint8)

@@ -14,10 +14,11 @@ from torch.utils.data import IterableDataset
 from ..config import Stage
 from . import geometry
 from .augment import photometric
+from .backgrounds import backdrop, crowd, patterned, toned
 from .cache import Packed
 from .cartons import carton
 from .catalogue import COMPOSITE, Quality, quality_of
-from .compose import backdrop, compose, crowd, cut_out, heap, line_up, toned
+from .compose import compose, cut_out, heap, line_up
 
 # Shares of the sources in a batch; a source without pictures gives its share to the others.
 SOURCES = {
@@ -55,6 +56,7 @@ GROUPS = 0.12  # share of composites with a group of things of one kind for the 
 HEAPS = 0.2  # share of composites with a heap, or a row, of a thing and its like for the subject
 PLAIN = 0.7  # share of heaps before a drawn background
 IN_GROUPS = SUBJECTS | {"ccp_person": 0.5}  # whose kind groups are of
+PATTERNED = 0.2  # share of backgrounds that repeat a part of their picture, where there is one
 TONED = 0.15  # share of composites whose background takes a colour of the subject's
 MIN_SIDE_PX = 48
 
@@ -188,7 +190,10 @@ class SceneMaker:
     ) -> tuple[np.ndarray, np.ndarray]:
         heaped = rng.random() < HEAPS
         picture = None if heaped and rng.random() < PLAIN else self.draw_behind(rng)
-        background = backdrop(picture, frame_wh, rng)
+        if picture is not None and rng.random() < PATTERNED:
+            background = patterned(picture, frame_wh, rng)
+        else:
+            background = backdrop(picture, frame_wh, rng)
         if heaped:
             subjects = [heap(self._alike(rng), rng)]
         elif rng.random() < GROUPS:

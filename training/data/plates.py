@@ -17,8 +17,9 @@ from torch.utils.data import IterableDataset
 from ..config import Stage
 from . import geometry
 from .augment import jpeg, photometric
+from .backgrounds import backdrop
 from .catalogue import COMPOSITE, FOLDERS, Quality
-from .compose import backdrop, compose
+from .compose import compose
 from .dataset import Batch, SceneMaker, stage_at
 
 RENDERED, EMPTY = 0.55, 0.1  # shares of the sources; the rest are composites
