@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..engine.errors import SinkError
+from ..engine.errors import SinkError, UsageError
 from ..engine.pictures import write_atomically
 
 if TYPE_CHECKING:
@@ -67,11 +67,14 @@ def show(table: Table, *, stderr: bool = False) -> None:
 def check_writable(*targets: str | None) -> None:
     """SinkError if one of these files could not be written; before long work, so that its result is not lost.
 
-    None and ``-`` are left alone. Folders are made where missing.
+    None and ``-`` are left alone. Folders are made where missing. UsageError if two are the same file.
     """
-    for target in targets:
-        if target in (None, "-"):
-            continue
+    from ..engine.originals import is_same
+
+    named = [target for target in targets if target is not None and target != "-"]
+    for number, target in enumerate(named):
+        if any(is_same(target, other) for other in named[:number]):
+            raise UsageError(f"{target}: is named twice; each report needs a file of its own")
         path = Path(str(target))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -33,6 +32,9 @@ from .outcome import StopSignals, ends_with_exit_code
 
 if TYPE_CHECKING:
     from ..engine.cutout import Cutter
+
+Originals = list[tuple[str, str | Path | None]]
+"""What is read besides the pictures and must stay: what it is, and its name."""
 
 
 @ends_with_exit_code
@@ -106,6 +108,7 @@ def cut(
         "rebuild": not no_rebuild,
         "plate": plate,
     }
+    kept: Originals = [("background", None if background == "blur" else background), ("clean plate", plate)]
     with Session(model, **options) as session:  # type: ignore[arg-type]
         cutter = Cutter(
             session,
@@ -115,9 +118,9 @@ def cut(
             margin=margin if crop else None,
         )
         if many:
-            _cut_many(sources, target, cutter, suffix or ".png", quality, overwrite, threads, quiet)
+            _cut_many(sources, target, cutter, suffix or ".png", quality, overwrite, threads, quiet, kept)
         else:
-            _cut_one(sources[0], target, cutter, suffix, quality, overwrite, quiet, background)
+            _cut_one(sources[0], target, cutter, suffix, quality, overwrite, quiet, kept)
 
 
 def _suffix(format: str | None) -> str | None:
@@ -139,8 +142,9 @@ def _cut_one(
     quality: int | None,
     overwrite: bool,
     quiet: bool,
-    background: str | None,
+    kept: Originals,
 ) -> None:
+    from ..engine.originals import keep_originals
     from ..engine.pictures import FORMATS, encode_picture, format_of, read_picture, write_picture
     from ..engine.standard import standard_input, standard_output
 
@@ -151,15 +155,7 @@ def _cut_one(
         if path.is_dir() or target.endswith(("/", "\\")):
             path = path / ((Path(source).stem if source != "-" else "picture") + (suffix or ".png"))
         format = FORMATS[suffix] if suffix else format_of(path)
-        if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
-            raise UsageError(f"{path}: is the input too; the cut-out would replace its original")
-        if (
-            background is not None
-            and path.exists()
-            and os.path.exists(background)
-            and path.samefile(background)
-        ):
-            raise UsageError(f"{path}: is the background too; the cut-out would replace it")
+        keep_originals([path], [("input", source if source != "-" else None), *kept])
         if not overwrite and path.exists():
             _say(f"{path}: is there already, left as it is", quiet)
             return
@@ -194,11 +190,13 @@ def _cut_many(
     overwrite: bool,
     threads: int | None,
     quiet: bool,
+    kept: Originals,
 ) -> None:
     import logging
     import threading
 
     from ..engine.batch import Item, plan_batch, run_batch
+    from ..engine.originals import keep_originals
     from ..engine.pictures import FORMATS
     from ..engine.threads import available_cpus
     from .console import progress
@@ -206,6 +204,7 @@ def _cut_many(
     if Path(target).is_file() or (Path(target).suffix.lower() in FORMATS and not Path(target).is_dir()):
         raise UsageError(f"{target}: is a picture; several pictures need a folder")
     plan = plan_batch(sources, target, suffix=suffix)
+    keep_originals((item.target for item in plan.items), kept)
     for item in plan.renamed:
         _say(f"{item.source}: shares its name with another picture, goes to {item.target}", quiet)
     log = logging.getLogger("livecut")

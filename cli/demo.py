@@ -94,12 +94,13 @@ def _stream(uri: str, out: Path, session: Session, seconds: float, quiet: bool) 
     from ..engine.pipeline import Pipeline
     from ..engine.sinks import open_sink
     from ..engine.sources import open_source
-    from ..engine.streaming import Limited
+    from ..engine.streaming import Limited, check_apart
     from .report import show_report
     from .stream import PipelineProgress, run_pipeline
 
     video = out / "stream.webm"
     sink = open_sink(str(video))
+    check_apart(uri, sink)
     compositor = SampledCompositor(choose_output(sink.accepts))
     bar = PipelineProgress()
     source = Limited(open_source(uri), seconds)

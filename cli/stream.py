@@ -74,7 +74,10 @@ def stream(
         str | None, typer.Option(metavar="png|webp|tiff|jpg", help="Of pictures.", show_default="png")
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Of jpg and webp 1..100; of video, lower is better.")
+        int | None,
+        typer.Option(
+            min=0, max=100, help="Of jpg and webp 1..100; of webm 0..63 and mp4 0..51, lower is better."
+        ),
     ] = None,
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the sound of a file.")] = True,
     seconds: Annotated[float | None, typer.Option(min=0.001, help="End after so much of the stream.")] = None,
@@ -115,11 +118,14 @@ def stream(
         check_gpu(backend)
     from ..engine.session import Session
     from ..engine.sinks import open_sink
+    from ..engine.sinks.folder import FolderSink
     from ..engine.sources import open_source
     from ..engine.streaming import Limited, check_apart, make_pipeline
 
-    check_apart(source, sink, background)
-    opened = open_source(source, size_wh=size_wh, fps=fps, pixel_format=pixel_format)
+    into = open_sink(sink, format=format, quality=quality, keep_audio=audio)
+    check_apart(source, into, background=background, plate=plate, report=json_report)
+    leave_out = into.folder if isinstance(into, FolderSink) else None
+    opened = open_source(source, size_wh=size_wh, fps=fps, pixel_format=pixel_format, leave_out=leave_out)
     if seconds is not None:
         opened = Limited(opened, seconds)
     show = PipelineProgress()
@@ -136,7 +142,7 @@ def stream(
     with Session(model, temporal=temporal, **options) as session:  # type: ignore[arg-type]
         pipeline = make_pipeline(
             opened,
-            open_sink(sink, format=format, quality=quality, keep_audio=audio),
+            into,
             session,
             only_mask=only_mask,
             bgcolor=bgcolor,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import LivecutError, SinkError, SourceError, UsageError
+from .originals import keep_originals
 from .picture_files import FORMATS, write_picture
 from .pictures import PICTURE_SUFFIXES, Picture, read_picture
 
@@ -78,7 +79,7 @@ def plan_batch(sources: Iterable[str], target: str | os.PathLike[str], *, suffix
     SourceError
         If a source does not exist, or there is no picture at all.
     UsageError
-        If the output folder is an input folder: a cut-out would replace its original.
+        If the output folder is an input folder, or a cut-out would replace a picture that is read.
     """
     if suffix not in FORMATS:
         raise UsageError(f"format: expected one of {', '.join(FORMATS)}, got {suffix!r}")
@@ -114,6 +115,7 @@ def plan_batch(sources: Iterable[str], target: str | os.PathLike[str], *, suffix
         plan.items.append(item)
         if is_shared:
             plan.renamed.append(item)
+    keep_originals((item.target for item in plan.items), (("input", path) for path in found))
     return plan
 
 
@@ -137,12 +139,13 @@ def _expand(source: str, target: Path) -> Iterable[tuple[Path, Path]]:
     else:
         raise SourceError(f"{source}: no such file or folder")
     pairs = [(path, path.relative_to(root)) for path in paths]
-    outside = target.resolve()
+    apart = target.resolve()
+    is_inside = root.resolve() in apart.parents
     return [
         (path, relative)
         for path, relative in pairs
         if not any(part.startswith(".") for part in relative.parts)
-        and not path.resolve().is_relative_to(outside)
+        and not (is_inside and path.resolve().is_relative_to(apart))
     ]
 
 

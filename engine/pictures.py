@@ -182,6 +182,7 @@ def picture_from_pil(
     """Make a Picture of a Pillow picture, as :func:`read_picture` does; ``deep`` are its 16-bit colours,
     if known.
     """
+    image.load()  # a TIFF is turned upright by this, and its tag is then gone
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     icc_profile = image.info.get("icc_profile") or None

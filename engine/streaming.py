@@ -12,12 +12,15 @@ import numpy as np
 from .compositor import Compositor, choose_output
 from .errors import SourceError, UsageError
 from .frame import Frame
+from .originals import is_same, keep_originals, replaced
 from .pictures import PICTURE_SUFFIXES, read_picture
 from .pipeline import POLICIES, Pipeline
 from .session import Session
 from .sinks.base import Sink
+from .sinks.folder import FolderSink
 from .sinks.window import WindowSink
 from .sources.base import Source, SourceInfo
+from .sources.pictures import find_pictures
 from .stats import Progress
 
 
@@ -69,16 +72,38 @@ def make_pipeline(
     return pipeline
 
 
-def check_apart(source: str, sink: str, background: str | None = None) -> None:
-    """UsageError if what is read would be replaced by what is written: the same file, or the same folder."""
-    for name, what in ((source, "input"), (background, "background")):
-        if name is None or not os.path.exists(name):
-            continue
-        places = [sink]
-        if "%" in os.path.basename(sink):  # numbered pictures
-            places.append(os.path.dirname(sink) or ".")
-        if any(os.path.exists(place) and os.path.samefile(name, place) for place in places):
-            raise UsageError(f"{sink}: is the {what} too; the output would replace its original")
+def check_apart(
+    source: str,
+    sink: Sink,
+    *,
+    background: str | None = None,
+    plate: str | os.PathLike[str] | None = None,
+    report: str | None = None,
+) -> None:
+    """UsageError if what is written, video, pictures or report, would replace what is read, or each other."""
+    folder = sink.folder if isinstance(sink, FolderSink) else None
+    if folder is not None and os.path.isdir(source) and is_same(source, folder):
+        raise UsageError(f"{folder}: is the input folder too; choose another, or a new one in it")
+    read = [("input", name) for name in _files_of(source, leave_out=folder)]
+    if background is not None and background != "blur":
+        read.append(("background", background))
+    if plate is not None:
+        read.append(("clean plate", os.fspath(plate)))
+    for what, name in read:
+        if os.path.exists(name) and sink.would_replace(name):
+            raise replaced(name, what)
+    if report is not None and report != "-":
+        keep_originals([report], read)
+        if sink.would_replace(report):
+            raise UsageError(f"{report}: is the output too; the report would replace it")
+
+
+def _files_of(source: str, leave_out: str | None) -> list[str]:
+    """The files that a source of pictures or a video reads; none of what is no file."""
+    try:
+        return find_pictures(source.removeprefix("file://"), leave_out)[1]
+    except SourceError:
+        return []
 
 
 def _background(background: str) -> Any:

@@ -53,6 +53,10 @@ class Sink(ABC):
     """Whether every frame must have the size of ``StreamInfo``: the pipeline then fits a camera that comes
     back with another size into it. False where each frame stands alone (pictures, measuring)."""
 
+    def would_replace(self, path: str) -> bool:
+        """Whether this sink writes to the file ``path``, or may: asked before ``open``, to keep originals."""
+        return False
+
     @abstractmethod
     def open(self, stream: StreamInfo) -> None:
         """Make ready for frames. Files are begun under a temporary name beside the final one. Raises

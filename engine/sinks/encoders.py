@@ -38,6 +38,8 @@ class Encoder:
     """Resolution of times in this container."""
     options: dict[str, str] = field(default_factory=dict)
     """Of the encoder."""
+    worst_quality: int = 0
+    """Largest constant rate factor, where ``options`` has one."""
     container_options: dict[str, str] = field(default_factory=dict)
     """Of the muxer."""
 
@@ -65,6 +67,7 @@ _VP9 = Encoder(
         "crf": "28",
         "b": "0",
     },
+    worst_quality=63,
 )
 _PRORES = Encoder(
     "mov",
@@ -89,6 +92,7 @@ _H264 = Encoder(
     dict.fromkeys(("I420", "BGR", "RGB", "ALPHA"), "yuv420p"),
     needs_even_size=True,
     options={"preset": "veryfast", "crf": "20"},
+    worst_quality=51,
     container_options={"movflags": "+faststart"},
 )
 ENCODERS = {".webm": _VP9, ".mov": _PRORES, ".mkv": _FFV1, ".mp4": _H264, ".m4v": _H264}

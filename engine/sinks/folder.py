@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from ..errors import SinkError, UsageError
 from ..frame import Frame
-from ..picture_files import write_picture
+from ..originals import is_same
+from ..picture_files import FORMATS, write_picture
 from .base import Sink, StreamInfo
-from .picture import picture_formats
+from .picture import check_quality, picture_formats
 from .temporary import write_failure
 
 _DEFAULT_NAME = "frame_%06d"
@@ -34,7 +35,7 @@ class FolderSink(Sink):
     Raises
     ------
     UsageError
-        If the format or pattern is unknown.
+        If the format or pattern is unknown, or the quality out of range.
     """
 
     fixed_size = False
@@ -58,12 +59,29 @@ class FolderSink(Sink):
         else:
             suffix = f".{(format or 'png').lower().lstrip('.')}"
             self._folder, self._pattern = path, _DEFAULT_NAME + suffix
+        if suffix.lower() not in FORMATS:
+            raise UsageError(
+                f"{path}: expected pictures in png, webp, tiff or jpg, got {suffix.lstrip('.')!r}"
+            )
+        check_quality(quality)
         self._suffix = suffix
         self.accepts = picture_formats("x" + suffix)
         self._quality = quality
         self._names = names
         self.frames = 0
         """Pictures written so far."""
+
+    @property
+    def folder(self) -> str:
+        """Where the pictures go."""
+        return self._folder
+
+    def would_replace(self, path: str) -> bool:
+        if self._names is not None:
+            return False  # by names that only the frames tell
+        before, after = re.split(r"%(?:0\d+)?d", self._pattern)
+        named = re.fullmatch(re.escape(before) + r"\d+" + re.escape(after), os.path.basename(path))
+        return named is not None and is_same(os.path.dirname(path) or ".", self._folder)
 
     def open(self, stream: StreamInfo) -> None:
         self.frames = 0

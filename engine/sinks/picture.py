@@ -6,8 +6,9 @@ import os
 
 import numpy as np
 
-from ..errors import SinkError
+from ..errors import SinkError, UsageError
 from ..frame import Frame
+from ..originals import is_same
 from ..picture_files import format_of, write_picture
 from .base import Sink, StreamInfo
 
@@ -15,6 +16,12 @@ from .base import Sink, StreamInfo
 def picture_formats(path: str) -> tuple[str, ...]:
     """Frame formats that a picture of this name can hold, the preferred first."""
     return ("RGB", "ALPHA") if format_of(path) == "JPEG" else ("RGBA", "RGB", "ALPHA")
+
+
+def check_quality(quality: int | None) -> None:
+    """UsageError unless ``quality`` is one of pictures."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"quality: expected 1..100 for pictures, got {quality}")
 
 
 class PictureSink(Sink):
@@ -30,7 +37,7 @@ class PictureSink(Sink):
     Raises
     ------
     UsageError
-        If the suffix is none of a picture.
+        If the suffix is none of a picture, or the quality out of range.
     """
 
     fixed_size = False
@@ -39,7 +46,11 @@ class PictureSink(Sink):
         self._path = path
         self._quality = quality
         self.accepts = picture_formats(path)
+        check_quality(quality)
         self._pixels: np.ndarray | None = None
+
+    def would_replace(self, path: str) -> bool:
+        return is_same(path, self._path)
 
     def open(self, stream: StreamInfo) -> None:
         if os.path.isdir(self._path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import SinkError, UsageError
 from ..frame import Frame
+from ..originals import is_same
 from .audio import AudioTrack
 from .base import Sink, StreamInfo
 from .encoders import H264_PRESETS, PIXEL_FORMATS, encoder_of
@@ -64,6 +65,11 @@ class VideoSink(Sink):
         if quality is not None:
             if "crf" not in self._options:
                 raise UsageError(f"quality: {os.path.splitext(path)[1]} has a fixed quality")
+            if not 0 <= quality <= self._encoder.worst_quality:
+                raise UsageError(
+                    f"quality: expected 0..{self._encoder.worst_quality} for {os.path.splitext(path)[1]}, "
+                    f"lower is better; got {quality}"
+                )
             self._options["crf"] = str(quality)
         self._threads = threads
         self._keep_audio = keep_audio
@@ -73,6 +79,9 @@ class VideoSink(Sink):
         self._audio: AudioTrack | None = None
         self._failure: SinkError | None = None
         self._reader: BinaryIO | None = None
+
+    def would_replace(self, path: str) -> bool:
+        return is_same(path, self._path)
 
     def open(self, stream: StreamInfo) -> None:
         import av

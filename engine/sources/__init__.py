@@ -31,6 +31,7 @@ def open_source(
     fps: float | None = None,
     pixel_format: str | None = None,
     clock: Clock | None = None,
+    leave_out: str | None = None,
 ) -> Source:
     """Make the source that ``uri`` means; it is opened by ``open`` or by entering it.
 
@@ -57,6 +58,8 @@ def open_source(
         Of raw frames: ``rgb24`` (default), ``bgr24``, ``rgba``, ``yuv420p`` or ``nv12``.
     clock : Clock, optional
         Where ``due_seconds`` comes from; the monotonic clock when omitted.
+    leave_out : str, optional
+        A folder that is not searched where it lies inside a folder of pictures: that of the output.
 
     Raises
     ------
@@ -100,17 +103,17 @@ def open_source(
         from .url import UrlSource
 
         return UrlSource(text, clock=clock)
-    return _open_path(text, fps, clock)
+    return _open_path(text, fps, clock, leave_out)
 
 
-def _open_path(path: str, fps: float | None, clock: Clock | None) -> Source:
+def _open_path(path: str, fps: float | None, clock: Clock | None, leave_out: str | None) -> Source:
     from ..pictures import PICTURE_SUFFIXES
 
     is_pattern = any(c in path for c in "*?[") and not os.path.lexists(path)
     if is_pattern or os.path.isdir(path) or os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES - {".gif"}:
         from .pictures import PicturesSource
 
-        return PicturesSource(path, fps=fps, clock=clock)
+        return PicturesSource(path, fps=fps, clock=clock, leave_out=leave_out)
     if not os.path.lexists(path):
         raise SourceError(f"{path}: no such file; give a picture, folder, video, camera or URL")
     from .video import VideoSource

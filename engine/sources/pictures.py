@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,10 +35,19 @@ class PicturesSource(Source):
         Sets ``pts_seconds``; 25 when omitted.
     clock : Clock, optional
         Where ``due_seconds`` comes from: the moment each picture was read.
+    leave_out : str, optional
+        A folder that is not searched.
     """
 
-    def __init__(self, path: str, *, fps: float | None = None, clock: Clock | None = None):
-        self._path = path
+    def __init__(
+        self,
+        path: str,
+        *,
+        fps: float | None = None,
+        clock: Clock | None = None,
+        leave_out: str | None = None,
+    ):
+        self._path, self._leave_out = path, leave_out
         self._fps = fps
         self._clock = clock or MonotonicClock()
         self._stop = threading.Event()
@@ -46,7 +56,7 @@ class PicturesSource(Source):
         """Path and reason of each picture that could not be read."""
 
     def open(self) -> SourceInfo:
-        self._root, self._paths = find_pictures(self._path)
+        self._root, self._paths = find_pictures(self._path, self._leave_out)
         self._position = 0
         self._names: dict[int, str] = {}
         self.failed = []
@@ -117,16 +127,14 @@ class PicturesSource(Source):
         self._waiting = None
 
 
-def find_pictures(path: str) -> tuple[str, list[str]]:
-    """Folder and pictures that ``path`` means, in name order; SourceError where there are none."""
+def find_pictures(path: str, leave_out: str | None = None) -> tuple[str, list[str]]:
+    """Folder and pictures that ``path`` means, in name order; SourceError where there are none.
+
+    Hidden files and folders are left out, and so is the folder ``leave_out``, if it lies inside.
+    """
     if os.path.isdir(path):
         root = path
-        found = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(path)
-            for name in names
-            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")
-        ]
+        found = list(_below(path))
         nothing = (
             f"{path}: there is no picture in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}"
         )
@@ -137,9 +145,22 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
         root = os.path.dirname(fixed) or "."
         found = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
         nothing = f"{path}: there is no such file, and nothing matches"
+    if leave_out is not None:
+        apart, inside = os.path.realpath(leave_out) + os.sep, os.path.realpath(root) + os.sep
+        if apart != inside and apart.startswith(inside):
+            found = [name for name in found if not os.path.realpath(name).startswith(apart)]
     if not found:
         raise SourceError(nothing)
     return root, sorted(found, key=_natural)
+
+
+def _below(root: str) -> Iterator[str]:
+    """Every picture below ``root`` that is not hidden, nor in a hidden folder."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith("."):
+                yield os.path.join(folder, name)
 
 
 def _natural(path: str) -> list[tuple[int, int, str]]:

@@ -195,7 +195,7 @@ def test_a_folder_of_another_kind_of_pictures_keeps_16_bits(livecut, tmp_path):
         (["IN", "OUT", "--background", "gone.png"], 5, "gone.png: no such file"),
         (["gone.png", "OUT"], 5, "gone.png: no such file"),
         (["IN", "out.bmp"], 2, "out.bmp: expected a name ending in .png"),
-        (["IN", "IN"], 2, "the cut-out would replace its original"),
+        (["IN", "IN"], 2, "the output would replace its original"),
         (["IN"], 2, "Missing argument"),
         (["IN", "OUT", "--nonesuch"], 2, "No such option"),
         (["IN", "IN", "-"], 2, "-: stands for one picture"),

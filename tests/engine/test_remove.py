@@ -60,6 +60,22 @@ def test_all_kinds_of_one_picture_agree(session, image):
     assert np.array_equal(from_bytes, decoded(livecut.remove(image, session, force_return_bytes=True)))
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_lazy_pillow_picture_is_turned_upright_once(session, format, orientation):
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:24, :32] = 255  # light is the first quarter
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format, exif=exif)
+    lying = Image.open(stream)
+    upright = {3: image[::-1, ::-1], 6: np.rot90(image, -1)}[orientation]
+    cutout = np.asarray(livecut.remove(lying, session))[..., :3]
+    assert cutout.shape == upright.shape
+    assert np.abs(cutout.astype(int) - upright).mean() < 20
+
+
 def test_only_mask_is_the_alpha_of_the_cutout(session, image):
     mask = livecut.remove(image, session, only_mask=True)
     assert np.array_equal(mask, livecut.remove(image, session)[:, :, 3])

@@ -282,3 +282,11 @@ def test_virtual_camera_without_a_device_says_what_to_do(monkeypatch):
 def test_open_sink_lists_what_there_is_for_an_unknown_scheme():
     with pytest.raises(UsageError, match="no sink for ndi://; there are null, window, display, vcam"):
         open_sink("ndi://stage")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"), [({"format": "bmp"}, "got 'bmp'"), ({"quality": 0}, "1..100")]
+)
+def test_a_folder_names_what_it_cannot_do(tmp_path, options, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        open_sink(f"{tmp_path}/out/", **options)

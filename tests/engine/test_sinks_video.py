@@ -170,6 +170,8 @@ def test_suffix_without_an_encoder_lists_those_there_are(tmp_path):
         ("out.webm", {"preset": "fast"}, "preset"),
         ("out.mp4", {"preset": "warp"}, "preset"),
         ("out.mkv", {"quality": 10}, "fixed quality"),
+        ("out.webm", {"quality": 64}, "expected 0..63 for .webm"),
+        ("out.mp4", {"quality": 52}, "expected 0..51 for .mp4"),
     ],
 )
 def test_options_that_do_not_fit_are_named(tmp_path, name, options, complaint):

@@ -35,6 +35,17 @@ def test_folder_is_read_with_its_sub_folders_in_the_order_people_count(tmp_path)
     assert [round(float(frame.image.mean()), -1) for frame in frames] == [0, 10, 20, 30, 40]
 
 
+def test_hidden_folders_and_the_one_left_out_are_not_searched(tmp_path):
+    for name in ("a.png", "out/b.png", "outer/c.png", ".cache/d.png"):
+        save(tmp_path / name, (1, 2, 3))
+    for pattern in (str(tmp_path), f"{tmp_path}/**/*.png"):
+        source = open_source(pattern, leave_out=str(tmp_path / "out"))
+        found = [source.relative_path(frame.index) for frame in media.read_all(source)[1]]
+        assert found == ["a.png", os.path.join("outer", "c.png")]
+    everything = open_source(tmp_path / "out", leave_out=str(tmp_path))  # not inside: searched all the same
+    assert len(media.read_all(everything)[1]) == 1
+
+
 def test_pattern_takes_what_it_matches(tmp_path):
     for name in ("a1.png", "a2.png", "b1.png", "deep/a3.png"):
         save(tmp_path / name, (1, 2, 3))
