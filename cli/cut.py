@@ -204,7 +204,8 @@ def _cut_many(
     if Path(target).is_file() or (Path(target).suffix.lower() in FORMATS and not Path(target).is_dir()):
         raise UsageError(f"{target}: is a picture; several pictures need a folder")
     plan = plan_batch(sources, target, suffix=suffix)
-    keep_originals((item.target for item in plan.items), kept)
+    inputs = [("input", item.source) for item in plan.items]
+    keep_originals((item.target for item in plan.items), [*inputs, *kept])
     for item in plan.renamed:
         _say(f"{item.source}: shares its name with another picture, goes to {item.target}", quiet)
     log = logging.getLogger("livecut")

@@ -40,6 +40,7 @@ def demo(
     """Cut out photographs and a stream into a folder, with a contact sheet, and show what it took."""
     from ..engine.batch import plan_batch
     from ..engine.demo import CAMERA, is_stream, photographs, write_sheet
+    from ..engine.originals import keep_originals
     from ..engine.session import Session
 
     try:
@@ -53,6 +54,7 @@ def demo(
             print("livecut: no photographs: pip install livecut[demo] brings some", file=sys.stderr)
     elif stream is None:
         plan = plan_batch([source], out)
+        keep_originals((item.target for item in plan.items), [("input", item.source) for item in plan.items])
         pictures = [(str(item.target.relative_to(out).with_suffix("")), item.source) for item in plan.items]
     else:
         pictures = []

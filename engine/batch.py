@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from .errors import LivecutError, SinkError, SourceError, UsageError
-from .originals import keep_originals
 from .picture_files import FORMATS, write_picture
 from .pictures import PICTURE_SUFFIXES, Picture, read_picture
 
@@ -79,7 +78,7 @@ def plan_batch(sources: Iterable[str], target: str | os.PathLike[str], *, suffix
     SourceError
         If a source does not exist, or there is no picture at all.
     UsageError
-        If the output folder is an input folder, or a cut-out would replace a picture that is read.
+        If the output folder is an input folder: a cut-out would replace its original.
     """
     if suffix not in FORMATS:
         raise UsageError(f"format: expected one of {', '.join(FORMATS)}, got {suffix!r}")
@@ -115,7 +114,6 @@ def plan_batch(sources: Iterable[str], target: str | os.PathLike[str], *, suffix
         plan.items.append(item)
         if is_shared:
             plan.renamed.append(item)
-    keep_originals((item.target for item in plan.items), (("input", path) for path in found))
     return plan
 
 
